@@ -357,7 +357,7 @@ def test_a_grant_is_not_saved_if_its_effect_has_changed(
     assert Rule.objects.count() == 2
 
 
-def test_a_grant_that_affects_many_needs_a_tick(
+def test_a_grant_that_affects_many_needs_a_ticked_box(
     client: Client, bob: User, payroll: Application, settings: Any
 ) -> None:
     settings.IKD_CONFIRM_PEOPLE = 1
@@ -372,13 +372,15 @@ def test_a_grant_that_affects_many_needs_a_tick(
     assert Rule.objects.count() == 2
 
 
-def test_a_decline_needs_no_tick(client: Client, bob: User, payroll: Application, settings: Any) -> None:
+def test_a_decline_needs_no_ticked_box(
+    client: Client, bob: User, payroll: Application, settings: Any
+) -> None:
     settings.IKD_CONFIRM_PEOPLE = 1
 
     assert answer(client, asked(client), "no").status_code == 302
 
 
-def test_an_owner_sees_that_maintenance_turns_the_user_away(
+def test_an_owner_sees_that_maintenance_refuses_the_user(
     client: Client, bob: User, payroll: Application
 ) -> None:
     request = asked(client)

@@ -285,7 +285,7 @@ OF_CLIENTS = {
 """Pages that servers request without a cookie."""
 
 ASKS_ITSELF = OF_CLIENTS | {"openid_authorize", "openid_logout", "openid_logout_confirmed"}
-"""Pages that the second factor's middleware leaves alone."""
+"""Pages that the middleware for second factors does not check."""
 
 
 @pytest.mark.parametrize("method", ["get", "post"])
@@ -320,7 +320,7 @@ def test_the_administration_is_closed_between_the_steps(client: Client, carol: U
         assert "/admin/accounts" not in answer.get("Location", "").partition("?")[0], page
 
 
-def test_the_sign_in_page_leads_on_to_the_second_step(client: Client, alice: User) -> None:
+def test_the_sign_in_page_redirects_to_the_second_step(client: Client, alice: User) -> None:
     add_app(alice)
     sign_in(client, "alice")
 

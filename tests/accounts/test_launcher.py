@@ -65,7 +65,7 @@ def test_the_launcher_needs_the_same_queries_for_many_applications(
         client.get("/")
 
 
-def test_a_name_is_text_and_not_markup(client: Client, alice: User) -> None:
+def test_a_hostile_name_is_escaped(client: Client, alice: User) -> None:
     ApplicationFactory(name="<b>Wiki</b>", origins=["https://wiki.example.net"], groups=["staff"])
     begin_session(client, "alice")
 

@@ -248,7 +248,7 @@ def test_one_of_two_simultaneous_requests_counts(alice: User) -> None:
 # ---- no token elsewhere ----
 
 
-def test_the_token_is_in_no_log_line_row_or_referer(client: Client, alice: User) -> None:
+def test_the_token_appears_in_no_log_line_row_or_referer(client: Client, alice: User) -> None:
     path = link_to_lock(alice)
     token = path.strip("/").rpartition("/")[2]
 
@@ -326,11 +326,11 @@ def add_passkey(user: User) -> None:
     Authenticator.objects.create(user=user, type="webauthn", data={"name": "evil", "credential": {}})
 
 
-def take_address(user: User) -> None:
+def change_address(user: User) -> None:
     EmailAddress.objects.filter(user=user).update(email="evil@example.com")
 
 
-def lose_password(user: User) -> None:
+def remove_password(user: User) -> None:
     user.set_unusable_password()
     user.save(update_fields=["password"])
 
@@ -345,7 +345,7 @@ def test_another_address_of_the_account_gets_no_password_link(client: Client, al
 
 
 @pytest.mark.parametrize(
-    "attack", [add_new_address, add_passkey, take_address, lose_password], ids=lambda each: each.__name__
+    "attack", [add_new_address, add_passkey, change_address, remove_password], ids=lambda each: each.__name__
 )
 @pytest.mark.parametrize("email", ["alice@example.com", "evil@example.com"])
 def test_an_account_that_an_attacker_changed_is_not_unlocked_by_mail(

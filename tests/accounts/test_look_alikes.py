@@ -54,7 +54,7 @@ def test_another_name_has_another_skeleton(name: str) -> None:
     assert "alice" not in skeletons(name)
 
 
-def test_capitals_look_like_capitals() -> None:
+def test_capital_letters_are_compared_with_capital_letters() -> None:
     assert "bob" in skeletons("\u0412\u041e\u0412")
     assert "bob" not in skeletons("\u0432\u043e\u0432")
 
@@ -124,16 +124,16 @@ def test_an_invited_person_cannot_choose_a_look_alike(client: Client, alice: Use
 
 
 def test_the_later_of_two_simultaneous_look_alikes_must_choose_again(client: Client, carol: User) -> None:
-    def be_faster(instance: User, **kwargs: object) -> None:
+    def save_first(instance: User, **kwargs: object) -> None:
         if instance.username == "frank":
             User.objects.bulk_create([User(username="fr\u0430nk")])
 
     page = link(carol)
-    pre_save.connect(be_faster, sender=User)
+    pre_save.connect(save_first, sender=User)
     try:
         answer = accept(client, page, "frank")
     finally:
-        pre_save.disconnect(be_faster, sender=User)
+        pre_save.disconnect(save_first, sender=User)
 
     assert answer.status_code == 200
     assert "Choose a different name" in answer.content.decode()

@@ -177,7 +177,7 @@ def test_every_mail_has_the_brand_a_button_and_both_colour_schemes(
 
 
 @pytest.mark.django_db
-def test_an_uploaded_logo_comes_with_the_mail_as_png(server: MailServer) -> None:
+def test_an_uploaded_logo_is_attached_to_the_mail_as_png(server: MailServer) -> None:
     content = BytesIO()
     Image.new("RGBA", (900, 300), "#7a1fa2").save(content, "WEBP")
     Brand.objects.create(name="Acme", logo=content.getvalue(), logo_digest="d" * 64)

@@ -93,7 +93,7 @@ def test_the_profile_form_changes_nothing_but_the_display_name(own: Client, alic
 # ---- sessions ----
 
 
-def test_a_session_says_which_browser_from_where_and_for_what(own: Client, alice: User) -> None:
+def test_a_session_shows_its_browser_address_and_applications(own: Client, alice: User) -> None:
     open_gate(SignIn.objects.get(), "https://wiki.example.com")
 
     body = own.get(SESSIONS).content.decode()

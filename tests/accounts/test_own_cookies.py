@@ -9,7 +9,7 @@ from tests.accounts.signing_in import session_key, sign_in
 NAME = "__Host-ikd_portal"
 
 
-def ask_with(client: Client, cookie: str) -> int:
+def launcher_status(client: Client, cookie: str) -> int:
     """Request the launcher with this Cookie header, as bytes in latin-1, which is how servers pass it on."""
     client.cookies.clear()
     return client.get("/", HTTP_COOKIE=cookie.encode().decode("latin-1")).status_code
@@ -22,8 +22,8 @@ def key(client: Client, alice: User) -> str:
 
 
 @pytest.mark.parametrize("cookie", ["{name}={key}", "a=b; {name}={key}", "a=b;\t{name} = {key} ;c"])
-def test_the_session_cookie_counts(client: Client, key: str, cookie: str) -> None:
-    assert ask_with(client, cookie.format(name=NAME, key=key)) == 200
+def test_the_exact_session_cookie_is_read(client: Client, key: str, cookie: str) -> None:
+    assert launcher_status(client, cookie.format(name=NAME, key=key)) == 200
 
 
 @pytest.mark.parametrize(
@@ -47,14 +47,14 @@ def test_the_session_cookie_counts(client: Client, key: str, cookie: str) -> Non
     ids=repr,
 )
 def test_a_cookie_that_resembles_the_session_cookie_is_ignored(client: Client, key: str, cookie: str) -> None:
-    assert ask_with(client, cookie.format(name=NAME, key=key)) == 302
+    assert launcher_status(client, cookie.format(name=NAME, key=key)) == 302
 
 
 def test_a_planted_session_cookie_does_not_replace_the_real_one(client: Client, key: str) -> None:
     planted = "\u2003__Host-ikd_portal=" + "a" * 43
 
-    assert ask_with(client, f"{planted}; {NAME}={key}") == 200
-    assert ask_with(client, f"{NAME}={key}; {planted}") == 200
+    assert launcher_status(client, f"{planted}; {NAME}={key}") == 200
+    assert launcher_status(client, f"{NAME}={key}; {planted}") == 200
 
 
 def test_a_planted_csrf_cookie_is_ignored(alice: User, client: Client) -> None:

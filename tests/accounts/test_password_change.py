@@ -78,7 +78,7 @@ def test_guessing_the_current_password_is_limited_like_signing_in(signed_in: Cli
     assert answers == [200] * 5 + [429]
 
 
-def test_a_user_without_a_password_reads_so(client: Client, alice: User) -> None:
+def test_a_user_without_a_password_sees_a_message(client: Client, alice: User) -> None:
     alice.set_unusable_password()
     alice.save()
     client.force_login(alice)

@@ -15,7 +15,7 @@ from tests.uploads import SECRET, SVG, file, picture
 BOX = (128, 128)
 
 
-def claiming(width: int, height: int) -> bytes:
+def png_head(width: int, height: int) -> bytes:
     """Return the head of a PNG that claims this size."""
     head = b"IHDR" + width.to_bytes(4) + height.to_bytes(4) + bytes([8, 2, 0, 0, 0])
     return b"\x89PNG\r\n\x1a\n" + (13).to_bytes(4) + head + zlib.crc32(head).to_bytes(4)
@@ -48,7 +48,7 @@ def test_bytes_after_the_picture_in_its_file_are_dropped() -> None:
         (picture("GIF").read(), "not a valid PNG, JPEG or WebP"),
         (b"", "not a valid PNG, JPEG or WebP"),
         (picture().read()[:60], "not a valid PNG, JPEG or WebP"),
-        (claiming(100_000, 100_000), "smaller|not a valid PNG"),
+        (png_head(100_000, 100_000), "smaller|not a valid PNG"),
         (picture(size=(5_000, 4_000)).read(), "16 million"),
         (bytes(LARGEST_UPLOAD + 1), "larger than 2 MB"),
     ],

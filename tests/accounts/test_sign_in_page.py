@@ -41,7 +41,7 @@ def test_the_form_has_no_action_so_that_the_fragment_survives(client: Client, db
     assert not re.search(r"<form[^>]* action=", body)
 
 
-def test_there_are_scripts_for_passkeys_and_fragments_and_nothing_inline(client: Client, db: None) -> None:
+def test_the_page_has_two_scripts_and_nothing_inline(client: Client, db: None) -> None:
     answer = client.get(PAGE)
 
     body = answer.content.decode()
@@ -61,7 +61,9 @@ def test_the_right_password_leads_to_the_launcher(client: Client, alice: User, l
     assert is_signed_in(client)
 
 
-def test_wrong_unknown_and_disabled_look_the_same(client: Client, alice: User, dave: User) -> None:
+def test_a_wrong_password_an_unknown_and_a_disabled_user_look_the_same(
+    client: Client, alice: User, dave: User
+) -> None:
     unusable = UserFactory(username="upstream-only")
     unusable.set_unusable_password()
     unusable.save()
@@ -82,14 +84,14 @@ def test_wrong_unknown_and_disabled_look_the_same(client: Client, alice: User, d
     assert "do not match" in answers.pop()
 
 
-def test_a_failure_leaves_no_session_behind(client: Client, alice: User) -> None:
+def test_a_failed_sign_in_creates_no_session(client: Client, alice: User) -> None:
     sign_in(client, "alice", "wrong")
 
     assert not PortalSession.objects.exists()
     assert "__Host-ikd_portal" not in client.cookies
 
 
-def test_the_password_is_not_sent_back(client: Client, alice: User) -> None:
+def test_the_page_does_not_repeat_the_password(client: Client, alice: User) -> None:
     answer = sign_in(client, "alice", "a-wrong-password")
 
     assert "a-wrong-password" not in answer.content.decode()

@@ -80,7 +80,7 @@ def test_a_second_post_is_not_an_error(client: Client, alice: User) -> None:
     assert client.post(PAGE).status_code == 302
 
 
-def test_the_signed_out_page_says_so(client: Client, db: None) -> None:
+def test_a_visitor_reads_that_they_are_signed_out(client: Client, db: None) -> None:
     assert "You are signed out" in client.get("/signed-out").content.decode()
 
 

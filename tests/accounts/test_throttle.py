@@ -134,13 +134,13 @@ def test_no_typed_text_has_the_counter_of_an_account(text: str) -> None:
     assert len(keys(User(pk=7))) == 8
 
 
-def test_another_address_is_counted_apart(client: Client, alice: User) -> None:
+def test_another_address_is_counted_separately(client: Client, alice: User) -> None:
     fail(client, "alice", 6)
 
     assert sign_in(client, "alice", address=ELSEWHERE).status_code == 302
 
 
-def test_another_account_is_counted_apart(client: Client, alice: User, bob: User) -> None:
+def test_another_account_is_counted_separately(client: Client, alice: User, bob: User) -> None:
     fail(client, "alice", 6)
 
     assert sign_in(client, "bob").status_code == 302
@@ -229,7 +229,7 @@ def test_an_ipv6_network_counts_as_one_address(address: str | None, network: str
 
 
 @pytest.mark.parametrize("text", ["5/300", "1/1", "999/999999"])
-def test_a_limit_is_attempts_and_seconds(text: str) -> None:
+def test_a_limit_consists_of_attempts_and_seconds(text: str) -> None:
     assert limit_of(text) == Limit(*map(int, text.split("/")))
 
 

@@ -22,7 +22,7 @@ GOOD = "username,display_name,email,groups\nerin,Erin,erin@example.com,staff;cre
 
 
 def run(tmp_path: Path, text: str, *options: str, name: str = "users.csv") -> tuple[str, str]:
-    """Return what the command says, and the problems."""
+    """Return the command's output, and the problems."""
     path, said, problems = tmp_path / name, StringIO(), StringIO()
     path.write_text(text)
     try:

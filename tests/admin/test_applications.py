@@ -138,7 +138,7 @@ def test_all_rules_of_a_path_may_change_their_letter_case_at_once(carols: Client
     assert {rule.path for rule in wiki.rules.all()} == {"/admin"}
 
 
-def test_a_rule_may_replace_one_in_other_letter_case(carols: Client) -> None:
+def test_a_rule_may_replace_a_rule_in_another_letter_case(carols: Client) -> None:
     wiki = ApplicationFactory()
     RuleFactory(application=wiki, path="/Admin")
 
@@ -283,17 +283,17 @@ def test_the_form_of_an_application_needs_few_queries_for_each_rule(
         carols.get(change(wiki))
 
 
-def test_the_later_of_two_who_save_the_same_origin_reads_so(carols: Client) -> None:
+def test_the_later_of_two_who_save_the_same_origin_gets_an_error_message(carols: Client) -> None:
     other = ApplicationFactory(name="Other")
 
-    def be_faster(sender: Any, instance: Origin, **kwargs: Any) -> None:
+    def save_first(sender: Any, instance: Origin, **kwargs: Any) -> None:
         Origin.objects.bulk_create([Origin(application=other, value=instance.value)])
 
-    pre_save.connect(be_faster, sender=Origin)
+    pre_save.connect(save_first, sender=Origin)
     try:
         response = save(carols, ADD, name="Wiki", **origins("https://wiki.example.com"))
     finally:
-        pre_save.disconnect(be_faster, sender=Origin)
+        pre_save.disconnect(save_first, sender=Origin)
 
     assert (response.status_code, response["Location"]) == (302, ADD)
     assert "nothing was saved" in messages_in(carols)

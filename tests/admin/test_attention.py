@@ -33,7 +33,7 @@ def make_mistake(**fields: Any) -> None:
     ConfigurationEvent.objects.create(**{**values, "first_at": now, "last_at": now, **fields})
 
 
-def test_the_page_says_so_if_nothing_needs_attention(carols: Client) -> None:
+def test_the_page_has_a_message_if_nothing_needs_attention(carols: Client) -> None:
     ApplicationFactory(name="Wiki", origins=[WIKI], groups=["staff"])
 
     assert matters(carols) == {}

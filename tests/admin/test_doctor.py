@@ -34,7 +34,7 @@ PROBLEM = {
 
 @pytest.fixture
 def wiki(settings: Any) -> Application:
-    """An application whose proxy does not listen."""
+    """An application with a proxy that does not listen."""
     settings.IKD_DOCTOR_NETWORKS = ["127.0.0.0/8"]
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
@@ -74,7 +74,7 @@ def test_running_the_doctor_needs_its_own_permission(
     assert not DoctorReport.objects.exists()
 
 
-def test_the_permission_alone_shows_no_application(
+def test_the_doctors_permission_alone_shows_no_application(
     wiki: Application, pat: User, browser_of: Callable[[User], Client]
 ) -> None:
     pat.user_permissions.set(Permission.objects.filter(codename="run_doctor"))

@@ -193,7 +193,7 @@ def test_a_change_is_shown_in_the_readers_language(carols: Client) -> None:
     page = page_of(carols, changed(), **CHINESE)
 
     assert "<bdi>是</bdi> → <bdi>否</bdi>" in page
-    assert "<bdi>uuid</bdi>" not in page  # the words of the form stand for it
+    assert "<bdi>uuid</bdi>" not in page  # the page shows the labels of the form instead
 
 
 def test_changed_rows_of_an_inline_table_are_shown(carols: Client) -> None:
@@ -215,7 +215,7 @@ def test_no_secret_is_shown(carols: Client, caplog: pytest.LogCaptureFixture) ->
         carols, f"/admin/accounts/upstream/{provider.pk}/change/", client_secret="0ld-s3cr3t", client_id="y"
     )
     save(carols, f"/admin/accounts/upstream/{provider.pk}/change/", client_secret="n3w-s3cr3t")
-    # PostgreSQL keeps the keys of an object in an order of its own.
+    # PostgreSQL sorts the keys of an object.
     said = json.dumps(list(AuditEvent.objects.values("details")), default=str, sort_keys=True) + caplog.text
 
     assert errors_in(response) == ""
@@ -223,7 +223,7 @@ def test_no_secret_is_shown(carols: Client, caplog: pytest.LogCaptureFixture) ->
     assert "s3cr3t" not in said and "gAAAA" not in said
 
 
-def test_long_values_are_cut(carols: Client) -> None:
+def test_long_values_are_truncated(carols: Client) -> None:
     provider = Upstream.objects.create(
         kind=Upstream.Kind.OIDC, name="Campus", slug="campus", issuer="https://id.example.com", client_id="x"
     )
@@ -243,7 +243,7 @@ def test_an_event_in_the_old_format_names_its_fields(carols: Client) -> None:
     assert "Changed Groups and Display name." in page_of(carols, event)
 
 
-def test_markup_in_values_is_text(carols: Client, alice: User) -> None:
+def test_hostile_values_are_escaped(carols: Client, alice: User) -> None:
     save(carols, f"/admin/accounts/user/{alice.pk}/change/", display_name="<script>alert(1)</script>")
 
     page = page_of(carols, changed())

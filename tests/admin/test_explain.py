@@ -56,7 +56,7 @@ def pages(wiki: Application, user: User) -> list[str]:
     return [EXPLAIN, f"{below}/{wiki.pk}/access/", f"{below}/opened-by/{user.pk}/", f"{below}/access/"]
 
 
-def test_staff_without_the_permission_see_none_of_it(
+def test_staff_without_the_permission_cannot_open_these_pages(
     wiki: Application, alice: User, pats: tuple[User, Client]
 ) -> None:
     pat, client = pats
@@ -71,7 +71,7 @@ def test_staff_without_the_permission_see_none_of_it(
     assert EXPLAIN not in client.get(f"/admin/authgate/application/{wiki.pk}/change/").content.decode()
 
 
-def test_staff_with_the_permission_see_all_of_it(
+def test_staff_with_the_permission_can_open_these_pages(
     wiki: Application, alice: User, pats: tuple[User, Client]
 ) -> None:
     pat, client = pats
@@ -81,7 +81,7 @@ def test_staff_with_the_permission_see_all_of_it(
     assert EXPLAIN in client.get("/admin/").content.decode()
 
 
-def test_users_without_staff_status_see_none_of_it(
+def test_users_without_staff_status_cannot_open_these_pages(
     wiki: Application, alice: User, browser_of: Callable[[User], Client]
 ) -> None:
     grant(alice, "explain_access")
@@ -143,7 +143,7 @@ def test_a_request_with_an_api_token_is_explained(wiki: Application, alice: User
     )
 
 
-def test_a_disabled_user_is_a_visitor(wiki: Application, dave: User, carols: Client) -> None:
+def test_a_disabled_user_is_explained_as_a_visitor(wiki: Application, dave: User, carols: Client) -> None:
     page = asked(carols, person="dave").content.decode()
 
     assert "The user is disabled." in page and "is asked to sign in first" in page
@@ -219,7 +219,7 @@ def test_explain_does_not_use_up_a_real_code(wiki: Application, carols: Client) 
     assert "Explain does not use codes." in page
 
 
-def test_markup_in_names_and_paths_is_text(carols: Client) -> None:
+def test_hostile_names_and_paths_are_escaped(carols: Client) -> None:
     wiki = ApplicationFactory(name="<b>Wiki</b>", origins=[WIKI], groups=["<i>staff</i>"])
     UserFactory(username="<u>eve</u>", display_name="<s>x</s>", groups=["<i>staff</i>"])
     page = asked(carols, url=f'{WIKI}/"><script>alert(1)</script>', person="<u>eve</u>").content.decode()

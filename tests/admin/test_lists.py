@@ -134,7 +134,7 @@ def test_a_browsers_name_is_shown_in_chinese() -> None:
 @pytest.mark.parametrize(
     "piece", ["a", "1.", "; ", "(", "Mozilla/5.0 ", "iPhone OS ", "Bot", " spider", "Linux"]
 )
-def test_a_long_user_agent_costs_hardly_more_than_a_short_one(piece: str) -> None:
+def test_only_the_beginning_of_a_long_user_agent_is_parsed(piece: str) -> None:
     """Only the beginning is parsed, and the cached names are short, too."""
     _parsed.cache_clear()
 
@@ -145,7 +145,7 @@ def test_a_long_user_agent_costs_hardly_more_than_a_short_one(piece: str) -> Non
     assert _parsed.cache_info().maxsize == 2048
 
 
-def test_a_hostile_user_agent_is_text_in_the_list_and_on_hover(carols: Client, alice: User) -> None:
+def test_a_hostile_user_agent_is_escaped_in_the_list_and_on_hover(carols: Client, alice: User) -> None:
     begin_sign_in(
         alice,
         session_digest="d" * 64,
@@ -226,7 +226,7 @@ def test_lists_need_the_same_queries_for_many_rows(
         carols.get(url)
 
 
-def test_a_list_has_fifty_rows_a_page(carols: Client, alice: User) -> None:
+def test_a_list_has_fifty_rows_per_page(carols: Client, alice: User) -> None:
     now = timezone.now()
     SignIn.objects.bulk_create(
         SignIn(

@@ -56,7 +56,7 @@ def act(client: Client, url: str, action: str, row: Any, confirmed: str = "yes")
     return client.get(answer["Location"]) if answer.status_code == 302 else answer
 
 
-def said(answer: Any) -> list[str]:
+def messages_of(answer: Any) -> list[str]:
     return [str(message) for message in answer.context["messages"]]
 
 
@@ -88,7 +88,7 @@ def test_a_lockdown_ends_all_access_of_a_user_and_counts_it_in_the_message(
 
     answer = act(carols, USERS, "lock_down", alice)
 
-    counts, proof = said(answer)
+    counts, proof = messages_of(answer)
     assert counts.startswith("alice. Ended: sign-ins 1, gate sessions 1, API tokens 1, grants 1. <a ")
     assert re.match(r"Wiki: last hand-over \d+ \w+ \d{4}, .*, closed since \d+ \w+ \d{4}, ", proof)
     alice.refresh_from_db()
@@ -135,7 +135,7 @@ def test_undo_does_not_enable_a_user_who_was_disabled_before(carols: Client, dav
 
     dave.refresh_from_db()
     assert not dave.is_active
-    assert said(answer) == ["dave is not locked down. Nothing was changed."]
+    assert messages_of(answer) == ["dave is not locked down. Nothing was changed."]
 
 
 def test_disabling_a_locked_down_user_ends_the_undo(carols: Client, alice: User) -> None:
@@ -230,7 +230,7 @@ def test_an_application_is_locked_down_and_enabled_again(
 
     answer = act(carols, APPLICATIONS, "lock_down_applications", wiki)
 
-    assert said(answer)[0] == "Wiki. Ended: sign-ins 0, gate sessions 2, API tokens 1, grants 1."
+    assert messages_of(answer)[0] == "Wiki. Ended: sign-ins 0, gate sessions 2, API tokens 1, grants 1."
     wiki.refresh_from_db()
     assert not wiki.enabled
     assert live_gates() == {"https://other.apps.example.com"}

@@ -105,7 +105,9 @@ def test_odd_values_are_refused_and_stay_in_the_form(
         assert "errorlist" in shown and "<textarea" not in shown and "<script>:" not in shown
 
 
-def test_an_application_without_a_fitting_origin_says_so(carols: Client, wiki: Application) -> None:
+def test_the_page_explains_that_the_application_has_no_suitable_origin(
+    carols: Client, wiki: Application
+) -> None:
     wiki.origins.filter(value=WIKI).delete()
     shown = html.unescape(carols.get(page_of(wiki), SENT).content.decode())
 

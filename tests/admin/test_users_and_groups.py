@@ -142,7 +142,7 @@ def test_invalid_addresses_are_refused_with_words(
     assert words in errors_in(response)
 
 
-def test_a_new_address_twice_at_once_is_refused_with_words(carols: Client, alice: User) -> None:
+def test_a_new_address_entered_twice_is_refused_with_words(carols: Client, alice: User) -> None:
     new = ("alice@example.org", "on", "")
 
     response = save(carols, change(alice), **addresses(alice, ("alice@example.com", "on", "on"), new, new))
@@ -390,18 +390,18 @@ def test_the_list_of_groups_needs_the_same_queries_for_many(
         carols.get("/admin/accounts/group/")
 
 
-def test_the_later_of_two_who_save_the_same_name_reads_so(carols: Client, alice: User) -> None:
+def test_the_later_of_two_who_save_the_same_name_gets_an_error_message(carols: Client, alice: User) -> None:
     from django.db.models.signals import pre_save
 
-    def be_faster(sender: Any, instance: User, **kwargs: Any) -> None:
+    def save_first(sender: Any, instance: User, **kwargs: Any) -> None:
         if not instance.pk:
             User.objects.bulk_create([User(username="Erin")])
 
-    pre_save.connect(be_faster, sender=User)
+    pre_save.connect(save_first, sender=User)
     try:
         response = carols.post(f"{USERS}add/", {"username": "erin", **PASSWORDS})
     finally:
-        pre_save.disconnect(be_faster, sender=User)
+        pre_save.disconnect(save_first, sender=User)
 
     assert response.status_code == 302
     assert "nothing was saved" in messages_in(carols)

@@ -130,7 +130,7 @@ def test_a_rule_for_get_covers_head(method: str | None, expected: Verdict) -> No
     assert verdict(app(rule(methods=frozenset({"GET"}))), ALICE, method=method) is expected
 
 
-def test_a_rule_for_post_covers_post_alone() -> None:
+def test_a_rule_for_post_covers_only_post() -> None:
     methods = frozenset({"POST"})
 
     assert [verdict(app(rule(methods=methods)), ALICE, method=m) for m in ("POST", "GET", "HEAD")] == [

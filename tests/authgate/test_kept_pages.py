@@ -42,7 +42,7 @@ def state_in(location: str) -> State:
     return state
 
 
-def asked_for(uri: str, *, client: str = "198.51.100.7") -> State:
+def state_for(uri: str, *, client: str = "198.51.100.7") -> State:
     """Request a page without a cookie, and return the state in the redirect to the portal."""
     asked = facts(f"{WIKI}{uri}", NAVIGATION)
     asked = asked._replace(
@@ -59,10 +59,10 @@ def test_the_page_is_opened_byte_for_byte(uri: str, style: str) -> None:
     browser = Browser(style)
     browser.sign_in(UserFactory())
 
-    assert end_of(browser, uri) == f"{WIKI}{uri}"
+    assert final_address(browser, uri) == f"{WIKI}{uri}"
 
 
-def end_of(browser: Browser, uri: str) -> str:
+def final_address(browser: Browser, uri: str) -> str:
     """Return the address on which a browser ends after requesting a page."""
     response = browser.follow(f"{WIKI}{uri}")
     assert response.status_code == 200
@@ -102,14 +102,14 @@ def test_a_request_of_a_program_keeps_no_page() -> None:
 
 def test_the_same_page_of_the_same_network_is_kept_once() -> None:
     for _ in range(5):
-        asked_for(LONG)
-    asked_for(LONG, client="203.0.113.9")
+        state_for(LONG)
+    state_for(LONG, client="203.0.113.9")
 
     assert KeptPage.objects.count() == 2
 
 
-def test_what_is_kept_cannot_be_read_in_the_database() -> None:
-    asked_for(LONG)
+def test_a_kept_page_is_not_readable_in_the_database() -> None:
+    state_for(LONG)
 
     assert "long" not in str(list(KeptPage.objects.values_list("address", flat=True)))
     with connection.cursor() as cursor:
@@ -121,35 +121,35 @@ def test_one_network_keeps_a_limited_number_and_then_loses_only_queries(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(kept_pages, "PER_NETWORK", 3)
-    states = [asked_for(f"/page-{number}{LONG}") for number in range(5)]
+    states = [state_for(f"/page-{number}{LONG}") for number in range(5)]
 
     assert KeptPage.objects.count() == 3
     assert [bool(state.kept) for state in states] == [True, True, True, False, False]
     assert states[4].uri == "/page-4/page"
-    assert asked_for(LONG, client="203.0.113.9").kept
+    assert state_for(LONG, client="203.0.113.9").kept
 
 
 def test_an_ipv6_network_counts_as_one_network(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kept_pages, "PER_NETWORK", 1)
-    asked_for(f"/1{LONG}", client="2001:db8::1")
+    state_for(f"/1{LONG}", client="2001:db8::1")
 
-    assert not asked_for(f"/2{LONG}", client="2001:db8::2").kept
+    assert not state_for(f"/2{LONG}", client="2001:db8::2").kept
 
 
 def test_all_networks_together_keep_a_limited_number(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kept_pages, "IN_ALL", 3)
-    kept = [asked_for(LONG, client=f"203.0.113.{number}").kept for number in range(5)]
+    kept = [state_for(LONG, client=f"203.0.113.{number}").kept for number in range(5)]
 
     assert [bool(key) for key in kept] == [True, True, True, False, False]
 
 
 def test_a_page_is_deleted_after_an_hour_and_frees_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kept_pages, "PER_NETWORK", 1)
-    first = asked_for(f"/1{LONG}")
+    first = state_for(f"/1{LONG}")
 
     with time_machine.travel(time.time() + 3601, tick=True):
         assert kept_pages.kept(first.kept) is None
-        assert asked_for(f"/2{LONG}").kept
+        assert state_for(f"/2{LONG}").kept
 
     assert KeptPage.objects.count() == 1
 
@@ -171,11 +171,11 @@ def test_a_database_that_cannot_be_written_loses_only_the_query(monkeypatch: pyt
 
     monkeypatch.setattr("django.db.models.query.QuerySet.update_or_create", full)
 
-    assert asked_for(LONG).uri == "/page"
+    assert state_for(LONG).uri == "/page"
 
 
 def test_a_page_that_is_too_long_for_servers_is_not_kept() -> None:
-    state = asked_for("/page?" + "x" * 12_000)
+    state = state_for("/page?" + "x" * 12_000)
 
     assert (state.kept, state.uri) == ("", "/page")
 
@@ -198,7 +198,7 @@ def test_a_long_rd_parameter_is_kept_too() -> None:
 
 
 def test_a_short_page_is_not_kept(client: Client) -> None:
-    assert asked_for("/short").kept == ""
+    assert state_for("/short").kept == ""
 
 
 def test_the_page_that_continues_to_the_application_escapes_the_address() -> None:

@@ -28,7 +28,7 @@ NOBODY = Maintenance()
 SCRIPT = [(b"sec-fetch-mode", b"cors"), (b"accept", b"*/*")]
 
 
-def under(maintenance: Maintenance, **fields: Any) -> Any:
+def app_under(maintenance: Maintenance, **fields: Any) -> Any:
     return replace(app(rule(Who.SIGNED_IN), **fields), maintenance=maintenance)
 
 
@@ -53,7 +53,7 @@ def decided(application: Any, subject: Any) -> Decision:
 def test_only_owners_and_superusers_are_let_in(
     maintenance: Maintenance, subject: Any, is_refused: bool
 ) -> None:
-    decision = decided(under(maintenance), subject)
+    decision = decided(app_under(maintenance), subject)
 
     assert (decision.verdict, decision.reason) == (
         (REFUSE, "maintenance") if is_refused else (ALLOW, "admitted")
@@ -67,7 +67,7 @@ def test_maintenance_closes_public_paths_too() -> None:
 
 
 def test_a_disabled_application_is_disabled_for_its_owners_too() -> None:
-    owned = under(Maintenance(owners=frozenset((ALICE.user_id,))), enabled=False)
+    owned = app_under(Maintenance(owners=frozenset((ALICE.user_id,))), enabled=False)
 
     assert decided(owned, ALICE).reason == "application disabled"
 
@@ -217,13 +217,13 @@ ASK = "Ask <team> X\nin room 7"
 
 
 @pytest.fixture
-def worded(wiki: Application) -> Application:
+def wiki_with_text(wiki: Application) -> Application:
     wiki.refusal_text = ASK
     wiki.save()
     return wiki
 
 
-def test_the_refused_page_has_the_text_of_the_application(worded: Application, bob: User) -> None:
+def test_the_refused_page_has_the_text_of_the_application(wiki_with_text: Application, bob: User) -> None:
     cookie = signed_in(bob)
     pages = [
         ask(facts(f"{WIKI}/a", NAVIGATION, cookie=cookie)).body,
@@ -233,13 +233,15 @@ def test_the_refused_page_has_the_text_of_the_application(worded: Application, b
     assert all(b"Ask &lt;team&gt; X<br>in room 7" in page for page in pages)
 
 
-def test_visitors_do_not_read_the_text_of_an_application(worded: Application) -> None:
-    worded.rules.all().delete()
+def test_visitors_do_not_read_the_text_of_an_application(wiki_with_text: Application) -> None:
+    wiki_with_text.rules.all().delete()
 
     assert b"team" not in ask(facts(f"{WIKI}/a", NAVIGATION)).body
 
 
-def test_the_portals_refused_page_has_the_text_too(client: Client, worded: Application, bob: User) -> None:
+def test_the_portals_refused_page_has_the_text_too(
+    client: Client, wiki_with_text: Application, bob: User
+) -> None:
     client.force_login(bob)
     answer = at_the_portal(client)
 

@@ -206,12 +206,12 @@ def test_a_long_path_with_few_variants_is_accepted(path: str) -> None:
 
 
 def recording_in(made: list[str], steps: Callable[..., list[tuple[str, int]]]) -> Callable[..., Any]:
-    def noting(path: str, decoded: int) -> list[tuple[str, int]]:
+    def record(path: str, decoded: int) -> list[tuple[str, int]]:
         found = steps(path, decoded)
         made.extend(text for text, _ in found)
         return found
 
-    return noting
+    return record
 
 
 # ---- properties: an independent and simple model of servers -----------------------------------------------

@@ -579,12 +579,12 @@ def visitor(
         "ROOT_URLCONF": "tests.browser.failing_urls",
     }
     with override_settings(**settings), django_db_blocker.unblock():
-        visitor = Visitor(chromium, url, empty_database, furnish)
+        visitor = Visitor(chromium, url, empty_database, create_rows)
         yield visitor
         visitor.close()
 
 
-def furnish() -> None:
+def create_rows() -> None:
     """Create rows for every list. Erin's sign-ins fail."""
     for name in ("alice", "bob", "carol"):
         person(name)

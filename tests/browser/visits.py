@@ -93,14 +93,14 @@ class Visitor:
     """A browser that visits pages of a portal. `empty` is the database without rows of tests."""
 
     def __init__(
-        self, chromium: Browser, portal: str, empty: DatabaseCopy, furnish: Callable[[], object]
+        self, chromium: Browser, portal: str, empty: DatabaseCopy, create_rows: Callable[[], object]
     ) -> None:
         self.portal, self.empty = portal, empty
         self.page = chromium.new_page(viewport=DESK, reduced_motion="reduce")
         self.console: list[str] = []
         self.page.add_init_script(AXE)
         listen(self.page, self.console)
-        furnish()
+        create_rows()
         self.signed_in = {"": SignedIn(DatabaseCopy(), [])}
         empty.restore()
 

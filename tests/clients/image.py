@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def make_image(folder: Path, size: int) -> None:
-    """Write an image whose only layer is `size` random bytes."""
+    """Write an image with one layer of `size` random bytes."""
     (folder / "blobs" / "sha256").mkdir(parents=True)
     (folder / "oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}')
     layer = os.urandom(size)

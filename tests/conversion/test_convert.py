@@ -226,7 +226,7 @@ def test_a_restriction_that_cannot_be_expressed_admits_nobody(text: str) -> None
     assert any("admit nobody" in finding.text for finding in report.findings)
 
 
-def test_a_list_of_addresses_becomes_users() -> None:
+def test_a_list_of_addresses_is_converted_to_users() -> None:
     text = 'authenticated_emails_file = "/etc/emails"\n'
     values, people = oauth2_proxy.convert(text, ["https://a.example.com"], Report(), ["a@example.com"])
 

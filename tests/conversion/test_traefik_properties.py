@@ -1,4 +1,4 @@
-"""traefik-forward-auth has no order of rules: nobody is admitted whom one of the matching rules refuses."""
+"""traefik-forward-auth has no order of rules. If any matching rule refuses a user, the portal must, too."""
 
 from __future__ import annotations
 

@@ -168,7 +168,7 @@ def test_a_review_begins_when_the_last_one_is_too_old(
     assert [rounds.go("first") for _ in range(2)] == [int(begins), 0]
 
 
-def test_one_process_at_a_time_begins_reviews(wiki: Application, settings: Any) -> None:
+def test_only_one_process_at_a_time_begins_reviews(wiki: Application, settings: Any) -> None:
     settings.IKD_REVIEW_ACCESS_DAYS = 365
     set_age(wiki, 900)
     leases.hold(rounds.LEASE, "another", 60)
@@ -177,7 +177,7 @@ def test_one_process_at_a_time_begins_reviews(wiki: Application, settings: Any) 
 
 
 @pytest.mark.parametrize("days", [-1, 29, 3651])
-def test_a_wrong_number_of_days_is_an_error(settings: Any, days: int) -> None:
+def test_an_invalid_number_of_days_is_an_error(settings: Any, days: int) -> None:
     settings.IKD_REVIEW_ACCESS_DAYS = days
 
     with pytest.raises(SystemCheckError, match=rf"accounts\.E006.*is {days}"):

@@ -144,7 +144,7 @@ def test_only_superusers_choose_managers(sams: Client, carols: Client, team: Gro
     assert "bob" in str(AuditEvent.objects.filter(kind="changed").latest("pk").details)
 
 
-def test_a_user_who_manages_nothing_reads_so(client: Client, bob: User) -> None:
+def test_a_user_who_manages_nothing_sees_a_message(client: Client, bob: User) -> None:
     begin_session(client, "bob")
 
     assert "You do not manage any application or group." in client.get("/accounts/managed/").content.decode()

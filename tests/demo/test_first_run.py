@@ -25,7 +25,7 @@ def test_a_page_sends_a_visitor_to_the_portal(demo: Demo) -> None:
     assert headers["Location"].startswith(f"{demo.notes['portal']}/continue?")
 
 
-def test_a_script_gets_a_plain_401(demo: Demo) -> None:
+def test_a_script_gets_401_without_a_redirect(demo: Demo) -> None:
     status, headers, body = demo.get(demo.url("app", "/api/things"), Accept="application/json")
 
     assert (status, headers["Location"]) == (401, None)

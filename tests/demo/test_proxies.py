@@ -55,7 +55,7 @@ def test_a_user_without_access_is_refused(demo: Demo) -> None:
     assert "bob" in page
 
 
-def test_a_script_gets_a_plain_401(demo: Demo) -> None:
+def test_a_script_gets_401_without_a_redirect(demo: Demo) -> None:
     status, headers, body = demo.get(demo.url("app", "/api/things"), Accept="application/json")
 
     assert (status, headers["Location"]) == (401, None)

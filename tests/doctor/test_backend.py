@@ -49,7 +49,7 @@ def status(
 
 @pytest.fixture
 def application(network: Network, settings: Any) -> Application:  # noqa: F811
-    """An application whose proxy does not listen."""
+    """An application with a proxy that does not listen."""
     settings.IKD_DOCTOR_NETWORKS = ["127.0.0.0/8", f"{network.inside}/32"]
     return ApplicationFactory(
         name="Payroll", origins=[f"https://localhost:{free_port()}"], backend=f"{network.inside}:{PORT}"

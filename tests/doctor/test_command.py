@@ -1,4 +1,4 @@
-"""manage.py doctor: what it prints, keeps and refuses."""
+"""manage.py doctor: its output, stored reports and refused arguments."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def closed(settings: Any) -> Application:
-    """An application whose proxy does not listen."""
+    """An application with a proxy that does not listen."""
     settings.IKD_DOCTOR_NETWORKS = ["127.0.0.0/8"]
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]

@@ -118,7 +118,7 @@ def test_a_token_of_another_key_is_ignored() -> None:
     assert tokens.token_in(dict(marked(token)), loader.gate_settings().state_keys) is None
 
 
-def test_a_token_signs_no_user_out(wiki: Application, alice: User, token: str) -> None:
+def test_a_token_does_not_sign_a_user_out(wiki: Application, alice: User, token: str) -> None:
     cookie = signed_in(alice)
     headers = [*marked(token), (b"sec-fetch-site", b"same-origin")]
     answers = [

@@ -30,7 +30,7 @@ from tests.explain.test_access import CLIENTS, METHODS, NOW, directories, scoped
 from tests.factories import ApplicationFactory, RuleFactory, UserFactory
 
 
-def said(differences: tuple[Difference, ...]) -> list[tuple[str, str, list[str]]]:
+def summary(differences: tuple[Difference, ...]) -> list[tuple[str, str, list[str]]]:
     """Return differences in short: application, origin and path, usernames."""
     return [
         (each.name, f"{each.origin}{each.path}", [person.username for person in each.people])
@@ -65,7 +65,7 @@ def admitted(app: Application, people: Directory) -> set[tuple[str, int | None]]
     }
 
 
-def region(path: str, keys: set[tuple[str, bool]]) -> tuple[str, bool]:
+def deciding_scope(path: str, keys: set[tuple[str, bool]]) -> tuple[str, bool]:
     """Return the scope among `keys` that decides about a path, and whether it is exact."""
     if (path, True) in keys:
         return path, True
@@ -78,7 +78,7 @@ Rules = list[tuple[str, bool, Rule]]
 
 
 @given(scoped, scoped, directories, directories, st.booleans(), st.booleans())
-def test_differences_are_those_of_the_check(
+def test_the_differences_equal_those_of_the_check(
     old: Rules, new: Rules, were: Directory, are: Directory, was_enabled: bool, is_enabled: bool
 ) -> None:
     before = application_of(id=1, name="App", rules=old, enabled=was_enabled)
@@ -94,10 +94,10 @@ def test_differences_are_those_of_the_check(
             for each in part
             for user in [*(person.id for person in each.people), *([None] if each.visitors else [])]
         }
-        assert {(region(path, keys), user) for path, user in expected} <= found
-        asked = {region(path, keys) for path in PATHS}
+        assert {(deciding_scope(path, keys), user) for path, user in expected} <= found
+        asked = {deciding_scope(path, keys) for path in PATHS}
         assert {one for one in found if one[0] in asked} <= {
-            (region(path, keys), user) for path, user in expected
+            (deciding_scope(path, keys), user) for path, user in expected
         }
 
 
@@ -109,8 +109,8 @@ def test_a_new_rule_for_a_longer_path_removes_access_of_others(
 ) -> None:
     effect = effect_of(lambda: RuleFactory(application=wiki, path="/admin", who="chosen", users=[bob]))
 
-    assert said(effect.gained) == [("Wiki", "/admin", ["bob"])]
-    assert said(effect.lost) == [("Wiki", "/admin", ["alice"])]
+    assert summary(effect.gained) == [("Wiki", "/admin", ["bob"])]
+    assert summary(effect.lost) == [("Wiki", "/admin", ["alice"])]
     assert not RuleRow.objects.filter(path="/admin").exists()
 
 
@@ -121,7 +121,7 @@ def test_a_rule_for_a_longer_path_is_compared_with_the_nearest_shorter_one(
 
     effect = effect_of(lambda: RuleFactory(application=wiki, path="/admin/logs", who="signed_in"))
 
-    assert said(effect.gained) == [("Wiki", "/admin/logs", ["alice"])]
+    assert summary(effect.gained) == [("Wiki", "/admin/logs", ["alice"])]
 
 
 def test_a_new_member_gains_what_the_group_can_open(wiki: ApplicationRow, bob: User) -> None:
@@ -129,16 +129,16 @@ def test_a_new_member_gains_what_the_group_can_open(wiki: ApplicationRow, bob: U
 
     effect = effect_of(lambda: bob.groups.add(group), Bounds(users={bob.pk}))
 
-    assert said(effect.gained) == [("Wiki", "/", ["bob"])]
+    assert summary(effect.gained) == [("Wiki", "/", ["bob"])]
     assert not effect.lost
 
 
-def test_a_disabled_user_loses_everything(wiki: ApplicationRow, alice: User) -> None:
+def test_a_disabled_user_loses_all_access(wiki: ApplicationRow, alice: User) -> None:
     RuleFactory(application=wiki, path="/all", who="signed_in")
 
     effect = effect_of(lambda: User.objects.filter(pk=alice.pk).update(is_active=False))
 
-    assert said(effect.lost) == [("Wiki", "/", ["alice"]), ("Wiki", "/all", ["alice"])]
+    assert summary(effect.lost) == [("Wiki", "/", ["alice"]), ("Wiki", "/all", ["alice"])]
 
 
 def test_visitors_gain_access_even_if_every_user_had_it(wiki: ApplicationRow) -> None:
@@ -153,7 +153,7 @@ def test_a_network_changes_the_conditions_of_users_who_keep_access(wiki: Applica
     effect = effect_of(lambda: wiki.rules.update(networks="10.0.0.0/8"))
 
     assert (effect.gained, effect.lost) == ((), ())
-    assert said(effect.changed) == [("Wiki", "/", ["alice"])]
+    assert summary(effect.changed) == [("Wiki", "/", ["alice"])]
 
 
 def test_every_criterion_of_a_rule_is_compared() -> None:
@@ -165,7 +165,7 @@ def test_conditions_do_not_count_beside_a_rule_without_conditions(wiki: Applicat
 
     effect = effect_of(lambda: RuleRow.objects.filter(pk=rule.pk).update(methods="POST"))
 
-    assert said(effect.changed) == [("Wiki", "/", ["bob"])]
+    assert summary(effect.changed) == [("Wiki", "/", ["bob"])]
 
 
 def test_a_moved_origin_removes_access_of_some_users_and_gives_it_to_others(
@@ -178,15 +178,15 @@ def test_a_moved_origin_removes_access_of_some_users_and_gives_it_to_others(
     added = effect_of(lambda: Origin.objects.create(application=other, value="https://x.example.com"))
     taken = effect_of(lambda: Origin.objects.create(application=wiki, value="https://y.example.com"))
 
-    assert said(removed.lost) == [("Wiki", "https://wiki.example.com/", ["alice"])]
-    assert said(removed.gained) == [("Other", "https://wiki.example.com/", ["bob"])]
+    assert summary(removed.lost) == [("Wiki", "https://wiki.example.com/", ["alice"])]
+    assert summary(removed.gained) == [("Other", "https://wiki.example.com/", ["bob"])]
     assert not added
-    assert said(taken.gained) == [("Wiki", "https://y.example.com/", ["alice"])]
-    assert said(taken.lost) == [("Other", "https://y.example.com/", ["bob"])]
+    assert summary(taken.gained) == [("Wiki", "https://y.example.com/", ["alice"])]
+    assert summary(taken.lost) == [("Other", "https://y.example.com/", ["bob"])]
 
 
 def test_a_deleted_application_is_named(wiki: ApplicationRow) -> None:
-    assert said(effect_of(wiki.delete).lost) == [("Wiki", "/", ["alice"])]
+    assert summary(effect_of(wiki.delete).lost) == [("Wiki", "/", ["alice"])]
 
 
 @pytest.mark.parametrize(
@@ -231,7 +231,7 @@ def test_a_rehearsed_change_has_no_side_effects(caplog: pytest.LogCaptureFixture
 
     effect = effect_of(change)
 
-    assert said(effect.lost) == [("Wiki", "/", ["alice"])]
+    assert summary(effect.lost) == [("Wiki", "/", ["alice"])]
     assert not committed and not caplog.records and not mail.outbox
     assert not AuditEvent.objects.exists()
     assert User.objects.get(pk=alice.pk).is_active
@@ -256,7 +256,7 @@ def test_an_error_of_the_change_is_raised_and_undone(wiki: ApplicationRow) -> No
 def test_a_measured_change_is_kept(wiki: ApplicationRow) -> None:
     (deleted, _rows), effect = measured(lambda: wiki.rules.all().delete())
 
-    assert deleted and said(effect.lost) == [("Wiki", "/", ["alice"])]
+    assert deleted and summary(effect.lost) == [("Wiki", "/", ["alice"])]
     assert not wiki.rules.exists()
 
 
@@ -277,10 +277,10 @@ def test_maintenance_refuses_everyone_except_owners_and_superusers(
 
     effect = effect_of(lambda: close(wiki), Bounds(applications={wiki.pk}))
 
-    assert said(effect.closed) == [("Wiki", "/", ["alice"])]
+    assert summary(effect.closed) == [("Wiki", "/", ["alice"])]
     assert not effect.lost and not effect.gained
     close(wiki)
-    assert said(effect_of(lambda: close(wiki, False)).reopened) == [("Wiki", "/", ["alice"])]
+    assert summary(effect_of(lambda: close(wiki, False)).reopened) == [("Wiki", "/", ["alice"])]
 
 
 def test_maintenance_lists_visitors_too(wiki: ApplicationRow) -> None:
@@ -298,8 +298,8 @@ def test_access_gained_during_maintenance_is_listed_as_gained_and_closed(
 
     effect = effect_of(lambda: bob.groups.add(Group.objects.get(name="staff")))
 
-    assert said(effect.gained) == [("Wiki", "/", ["bob"])]
-    assert said(effect.closed) == [("Wiki", "/", ["bob"])]
+    assert summary(effect.gained) == [("Wiki", "/", ["bob"])]
+    assert summary(effect.closed) == [("Wiki", "/", ["bob"])]
 
 
 def test_a_user_who_loses_access_is_not_listed_as_let_in_again(wiki: ApplicationRow, alice: User) -> None:
@@ -307,7 +307,7 @@ def test_a_user_who_loses_access_is_not_listed_as_let_in_again(wiki: Application
 
     effect = effect_of(lambda: (close(wiki, False), alice.groups.clear()))
 
-    assert said(effect.lost) == [("Wiki", "/", ["alice"])]
+    assert summary(effect.lost) == [("Wiki", "/", ["alice"])]
     assert not effect.reopened
 
 
@@ -318,7 +318,7 @@ def test_an_application_that_is_also_disabled_does_not_open_again(wiki: Applicat
         lambda: ApplicationRow.objects.filter(pk=wiki.pk).update(maintenance=False, enabled=False)
     )
 
-    assert said(effect.lost) == [("Wiki", "/", ["alice"])]
+    assert summary(effect.lost) == [("Wiki", "/", ["alice"])]
     assert not effect.reopened
 
 
@@ -329,11 +329,11 @@ def test_members_of_a_group_that_requires_a_second_factor_are_listed(
 
     effect = effect_of(lambda: StrictGroup.objects.create(group=group))
 
-    assert said(effect.stricter) == [("", "/", ["alice"])]
+    assert summary(effect.stricter) == [("", "/", ["alice"])]
     StrictGroup.objects.create(group=group)
-    assert said(effect_of(lambda: StrictGroup.objects.all().delete()).looser) == [("", "/", ["alice"])]
+    assert summary(effect_of(lambda: StrictGroup.objects.all().delete()).looser) == [("", "/", ["alice"])]
     joins = effect_of(lambda: bob.groups.add(group), Bounds(users={bob.pk}))
-    assert said(joins.stricter) == [("", "/", ["bob"])]
+    assert summary(joins.stricter) == [("", "/", ["bob"])]
 
 
 def test_a_member_of_two_such_groups_still_needs_a_second_factor(wiki: ApplicationRow, alice: User) -> None:
@@ -352,4 +352,4 @@ def test_new_staff_are_listed_if_staff_need_a_second_factor(alice: User, setting
     settings.IKD_SECOND_FACTOR_FOR_STAFF = False
     assert not effect_of(promote)
     settings.IKD_SECOND_FACTOR_FOR_STAFF = True
-    assert said(effect_of(promote).stricter) == [("", "/", ["alice"])]
+    assert summary(effect_of(promote).stricter) == [("", "/", ["alice"])]

@@ -349,7 +349,7 @@ def test_a_confirmation_from_another_site_is_refused(carol: User, wiki: Applicat
 # ---- the page ---------------------------------------------------------------------------------------------
 
 
-def test_people_are_named_only_to_those_who_may_see_them(
+def test_people_are_named_only_to_staff_who_may_view_users(
     sam: User, browser_of: Callable[[User], Client], wiki: Application
 ) -> None:
     hidden = Permission.objects.filter(codename__in=("explain_access", "view_user"))

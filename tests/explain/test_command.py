@@ -25,18 +25,18 @@ def wiki(alice: User, bob: User) -> Application:
     return wiki
 
 
-def said(*arguments: str) -> str:
+def output_of(*arguments: str) -> str:
     out = io.StringIO()
     call_command("explain", *arguments, stdout=out)
     return out.getvalue()
 
 
 def values(*arguments: str) -> Any:
-    return json.loads(said(*arguments, "--json"))
+    return json.loads(output_of(*arguments, "--json"))
 
 
 def test_a_refusal_is_explained_on_a_terminal() -> None:
-    text = said(f"{WIKI}/a", "--user", "bob")
+    text = output_of(f"{WIKI}/a", "--user", "bob")
 
     assert text.startswith("The request is refused.")
     assert "The user is in one of the groups: staff." in text
@@ -88,4 +88,4 @@ def test_a_recorded_decision_is_explained() -> None:
 )
 def test_wrong_arguments_are_named(arguments: list[str], words: str) -> None:
     with pytest.raises(CommandError, match=words):
-        said(*arguments)
+        output_of(*arguments)
