@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.behaviour import ROWS
-from tests.proxies.registry import CUT_COOKIES, PUBLISH_NO_CHECK, SPEAK_HTTP2, STARTERS
+from tests.proxies.registry import PUBLISH_NO_CHECK, REMOVE_COOKIES, SPEAK_HTTP2, STARTERS
 from tests.test_behaviour import STYLES, WITH_FILTERS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -25,31 +25,31 @@ ROWS_AT_LEAST = 122
 PROXIES_AT_LEAST = {"nginx", "traefik", "envoy", "haproxy", "caddy", "ingress_nginx"}
 
 EVERY_PROXY = {
-    "test_reachability test_the_answer_to_a_check_is_the_proxys_alone": 128,
-    "test_reachability test_no_check_can_be_asked_for": 96,
+    "test_reachability test_only_the_proxy_receives_the_answer_to_a_check": 128,
+    "test_reachability test_clients_cannot_request_a_check": 96,
     "test_reachability test_the_portals_own_site_hides_its_checks": 6,
-    "test_oddities test_nobody_gets_in_by": 75,
-    "test_oddities test_an_application_hears_of_nobody_whom_the_check_did_not_name_by": 75,
-    "test_oddities test_no_request_hides_in_another_by": 44,
-    "test_oddities test_a_guests_cookie_opens_no_other_site_by": 17,
-    "test_oddities test_half_a_request_reaches_nobody": 6,
-    "test_spoofing test_what_a_client_calls_itself_is_lost": 70,
-    "test_spoofing test_what_a_client_calls_itself_twice_is_lost": 10,
-    "test_spoofing test_a_client_does_not_speak_past_the_proxy": 10,
-    "test_spoofing test_a_client_does_not_say_what_it_asked_for": 8,
-    "test_unsound_portal test_nobody_gets_in_by": 34,
-    "test_unsound_portal test_nobody_gets_in_by_an_answer_that_drips": 6,
-    "test_portal_down test_without_a_portal_nobody_gets_in": 1,
-    "test_portal_down test_with_a_silent_portal_nobody_gets_in": 1,
-    "test_minimal test_who_may_not_is_refused": 1,
+    "test_oddities test_an_odd_request_is_refused": 75,
+    "test_oddities test_an_odd_request_cannot_forge_the_user": 75,
+    "test_oddities test_no_request_is_smuggled_in_another": 44,
+    "test_oddities test_an_odd_request_with_a_cookie_opens_no_other_site": 17,
+    "test_oddities test_half_a_request_does_not_reach_an_application": 6,
+    "test_spoofing test_identity_headers_of_a_client_are_removed": 70,
+    "test_spoofing test_repeated_identity_headers_of_a_client_are_removed": 10,
+    "test_spoofing test_a_client_cannot_open_a_tunnel_through_the_proxy": 10,
+    "test_spoofing test_a_client_cannot_set_the_headers_of_the_check": 8,
+    "test_unsound_portal test_an_invalid_answer_lets_no_request_through": 34,
+    "test_unsound_portal test_a_slow_invalid_answer_lets_no_request_through": 6,
+    "test_portal_down test_without_a_portal_requests_are_refused": 1,
+    "test_portal_down test_with_a_silent_portal_requests_are_refused": 1,
+    "test_minimal test_a_user_without_access_is_refused": 1,
     "test_warm test_checks_are_answered_from_memory": 2,
 }
 """The least number of rows of each table that runs behind every proxy."""
 
 SOME_PROXIES = {
-    "test_spoofing test_the_portals_cookies_stay_out_of_applications": (CUT_COOKIES, 40),
-    "test_reachability test_no_check_of_a_site_is_published": (PUBLISH_NO_CHECK, 54),
-    "test_http2 test_nobody_gets_in_by": (SPEAK_HTTP2, 11),
+    "test_spoofing test_the_portals_cookies_do_not_reach_applications": (REMOVE_COOKIES, 40),
+    "test_reachability test_sites_hide_the_checks": (PUBLISH_NO_CHECK, 54),
+    "test_http2 test_an_odd_http2_request_is_refused": (SPEAK_HTTP2, 11),
 }
 
 Rows = Counter[tuple[str, str]]
@@ -92,7 +92,7 @@ def test_the_behaviour_table_keeps_its_rows() -> None:
 
 def test_no_proxy_is_left_out() -> None:
     assert STARTERS.keys() >= PROXIES_AT_LEAST
-    assert {"nginx", "envoy", "haproxy", "caddy"} <= set(CUT_COOKIES) & set(PUBLISH_NO_CHECK)
+    assert {"nginx", "envoy", "haproxy", "caddy"} <= set(REMOVE_COOKIES) & set(PUBLISH_NO_CHECK)
     assert {"traefik", "envoy", "haproxy", "caddy"} <= set(SPEAK_HTTP2)
 
 
@@ -100,7 +100,7 @@ def test_no_proxy_is_left_out() -> None:
 def test_each_row_of_the_behaviour_table_runs_behind(proxy: str, of_proxies: Rows) -> None:
     rows = [row for row in ROWS if not row.query]
 
-    assert of_proxies["test_behaviour test_behaves_as_the_table_says", proxy] == len(rows)
+    assert of_proxies["test_behaviour test_proxy_has_the_outcome_of_the_table", proxy] == len(rows)
 
 
 def test_each_row_of_the_behaviour_table_runs_against_the_view(collected: list[str]) -> None:

@@ -44,8 +44,8 @@ from tests.second_factor.factors import (
     add_app,
     add_recovery_codes,
     code,
-    give,
     sign_in_with_both,
+    submit_code,
 )
 
 pytestmark = pytest.mark.django_db
@@ -195,7 +195,7 @@ def test_the_owner_of_the_rows_can_open_the_same_urls(
     """This proves that the 404 responses above are for bob only."""
     secret = add_app(alice)
     sign_in_with_both(client, alice, secret)
-    give(client, code(secret), CONFIRM)
+    submit_code(client, code(secret), CONFIRM)
     answers = {}
     for name in sorted(ONLY_FOR_ALICE, key=lambda name: name == "end_session"):
         url = reverse(name, kwargs=ONLY_FOR_ALICE[name](alices_rows))

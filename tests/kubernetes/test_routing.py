@@ -23,10 +23,10 @@ from tests.kubernetes.site import METRICS_TOKEN, routed
 from tests.proxies.backend import Backend
 from tests.proxies.portal import Portal
 from tests.proxies.proxy import Proxy
-from tests.proxies.test_behaviour import test_behaves_as_the_table_says  # noqa: F401
+from tests.proxies.test_behaviour import test_proxy_has_the_outcome_of_the_table  # noqa: F401
 from tests.proxies.test_spoofing import (
-    test_what_a_client_calls_itself_is_lost,  # noqa: F401
-    test_what_a_client_calls_itself_twice_is_lost,  # noqa: F401
+    test_identity_headers_of_a_client_are_removed,  # noqa: F401
+    test_repeated_identity_headers_of_a_client_are_removed,  # noqa: F401
 )
 from tests.proxies.wire import exchange, request_bytes
 

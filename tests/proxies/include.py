@@ -1,4 +1,4 @@
-"""Puts the files of deploy/ into the documentation: `python -m tests.proxies.include`."""
+"""Copy the files of deploy/ into the documentation: `python -m tests.proxies.include`."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""nginx in the place of ingress-nginx: the locations that its controller writes for the shipped manifests.
+"""nginx instead of ingress-nginx, with the locations that its controller writes for the shipped manifests.
 
-They follow rootfs/etc/nginx/template/nginx.tmpl of controller 1.15.1. What the controller does in Lua (the
-choice of a pod, the redirect to https) is plain nginx here; `set_escape_uri`, which nginx lacks, is a row of
-maps that escape what counts within a parameter.
+They follow rootfs/etc/nginx/template/nginx.tmpl of controller 1.15.1. The controller chooses pods and
+redirects to https in Lua; here this is plain nginx. nginx lacks `set_escape_uri`, so a chain of maps escapes
+the characters that matter within a parameter.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ REAL_IP = "set_real_ip_from 0.0.0.0/0; real_ip_header X-Forwarded-For; real_ip_r
 
 @dataclass
 class Ingresses:
-    """Everything that the controller reads of a cluster, and where its Services are."""
+    """Everything that the controller reads in a cluster, and the addresses of its Services."""
 
     ingresses: list[Manifest]
     config_maps: dict[str, dict[str, str]]
@@ -65,7 +65,7 @@ class Ingresses:
 
 
 def read_manifests(text: str, services: dict[str, str]) -> Ingresses:
-    """Read manifests; `services` are addresses by the Services' names."""
+    """Read manifests. `services` are addresses by the Services' names."""
     documents = [document for document in yaml.safe_load_all(text) if document]
     maps = {
         f"{document['metadata']['namespace']}/{document['metadata']['name']}": document["data"]
@@ -87,7 +87,7 @@ def start_ingress_nginx(
     loopback: str = "127.0.0.10",
     shipped: Path = DEPLOY,
 ) -> Proxy:
-    """Start nginx as the controller would for one of the shipped files; names and ports replaced."""
+    """Start nginx as the controller would for one of the shipped files, with other names and ports."""
     program = binary("nginx", "nginx-light")
     address = (loopback, portal.port)
     text = (shipped / "ingress-nginx" / file).read_text()
@@ -159,7 +159,7 @@ def nginx_conf(cluster: Ingresses, portal: Portal, folder: Path, loopback: str) 
 
 
 def _locations(cluster: Ingresses, host: str) -> str:
-    """Write a host's locations; one rewrite or regex among its Ingresses makes regular expressions of all."""
+    """Write a host's locations. A rewrite or regex in one Ingress makes all of them regular expressions."""
     found = [
         (ingress, path)
         for ingress in cluster.ingresses
@@ -268,7 +268,7 @@ def _sign_in_location(url: str, digest: str) -> str:
 
 
 def _error_location(code: str, digest: str, upstream: str) -> str:
-    """The default backend answers in the place of an error, with a status of its own."""
+    """Write the location in which the default backend answers for an error, with its own status."""
     return f"""location @custom_{digest}_{code} {{
     internal;
     proxy_intercept_errors off;
@@ -314,7 +314,7 @@ ESCAPED = {"%": "%25", "&": "%26", "#": "%23", "+": "%2B"}
 
 
 def _escaping(most: int = 24) -> str:
-    """Escape `most` characters of the request's URI, one a step; a longer one loses the rest."""
+    """Escape up to `most` characters of the request's URI, one in each step. A longer URI loses its end."""
     maps = [
         "map $request_uri $uri_head_0 { default ''; }",
         "map $request_uri $uri_tail_0 { default $request_uri; }",

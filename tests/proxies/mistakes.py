@@ -1,4 +1,4 @@
-"""Shipped configurations in which somebody made a mistake, and what the administrator is told of it."""
+"""Shipped configurations with a mistake of an administrator, and the portal's report of it."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from tests.proxies.substitution import substituted
 from tests.proxies.wire import Reply, exchange, request_bytes
 
 LOOPBACK = "127.0.0.5"
-"""Where proxies with a mistake listen."""
+"""The address of proxies with a mistake."""
 
 WRITTEN_EVERY = 0.2
-"""Seconds between two looks into the database, to which the portal writes once a second."""
+"""Seconds between two reads of the database, to which the portal writes once a second."""
 
 KEPT = "127.0.0.12"
-"""Where a proxy with a mistake listens that serves several tests."""
+"""The address of a proxy with a mistake that several tests use."""
 
 
 @contextmanager
@@ -38,9 +38,9 @@ def mistaken(
     file: str = "",
     loopback: str = LOOPBACK,
 ) -> Iterator[Proxy]:
-    """Run a proxy with a copy of deploy/ in which somebody made a mistake: each text of it by another.
+    """Run a proxy with a copy of deploy/ that has a mistake: each key is replaced by its value.
 
-    Raises KeyError for a text that is in none of the files.
+    Raises KeyError for a key that is in none of the files.
     """
     shipped = name.replace("_", "-")
     copy, source, made = folder / "deploy", DEPLOY / shipped, set()
@@ -65,7 +65,7 @@ def mistaken(
 
 
 def ask_for_a_published_check(proxy: Proxy, contract: str) -> Reply:
-    """Ask the portal's site for a check about alice's page, with every header that some contract reads."""
+    """Send a check for alice's page to the portal's site, with the headers of every contract."""
     portal = proxy.portal
     claims = {
         "X-Forwarded-Method": "GET",
@@ -84,7 +84,7 @@ def ask_for_a_published_check(proxy: Proxy, contract: str) -> Reply:
 
 
 class Events:
-    """What a portal writes down for the administrator from when this is made: nothing of before counts."""
+    """The events that a portal writes for administrators after this object is created."""
 
     def __init__(self, portal: Portal) -> None:
         self._portal = portal
@@ -92,7 +92,7 @@ class Events:
         self._counted_before = self._counters()
         [(self._refused_before,)] = self._ask("SELECT coalesce(max(id), 0) FROM authgate_auditevent")
 
-    def tell(self, event: str, origin: str | None = None) -> bool:
+    def report(self, event: str, origin: str | None = None) -> bool:
         """Return whether a mistake was counted, `<contract>: <reason>`, optionally for one origin."""
         return eventually(lambda: self.has_counted(event, origin), every=WRITTEN_EVERY)
 
@@ -102,7 +102,7 @@ class Events:
         return eventually(lambda: self._ask(ask, self._refused_before) == [(address,)], every=WRITTEN_EVERY)
 
     def has_counted(self, event: str, origin: str | None = None) -> bool:
-        """As `tell`, of what is written down already."""
+        """Return whether a mistake is in the database already. See `report`."""
         counters = self._counters()
         return any(
             count > self._counted_before.get((contract, at, reason), 0)
@@ -111,7 +111,7 @@ class Events:
         )
 
     def _wait_for_what_came_before(self) -> None:
-        """The portal writes a second late: a mistake of our own is written down after all that is waiting."""
+        """Cause a mistake and wait for it. The portal writes a second late, and earlier events first."""
         host = f"{uuid4().hex}.example"
         contract = {
             "X-Forwarded-Method": "GET",

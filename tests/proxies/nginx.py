@@ -39,9 +39,9 @@ def start_nginx(
     shipped: Path = DEPLOY,
     second_at: str = "",
 ) -> Proxy:
-    """Start nginx with one of the shipped files; names, ports and addresses replaced, all else as it is.
+    """Start nginx with one of the shipped files. Names, ports and addresses are replaced, and nothing else.
 
-    `second_at` is where a second portal listens.
+    `second_at` is the address of a second portal.
     """
     program = binary("nginx", "nginx-light")
     address = (loopback, portal.port)

@@ -1,4 +1,4 @@
-"""A portal under its real server, with a database of its own."""
+"""A portal in its real server, with its own database."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.proxies.wire import exchange, request_bytes
 
 @dataclass
 class Portal:
-    """A running portal. `names` are the hosts of portal and sites; the proxies all listen on `port`."""
+    """A running portal. `names` are the hosts of the portal and the sites. All proxies listen on `port`."""
 
     scheme: str
     names: dict[str, str]
@@ -54,9 +54,10 @@ def start_portal(
     own_host: str = "localhost",
     **settings: str,
 ) -> Portal:
-    """Start a portal in `folder`; `domains` are the names over plain http; `port` is the proxies', or any.
+    """Start a portal in `folder`. `domains` are the hosts for plain http.
 
-    `without_proxy` gives the portal an address of its own, which no proxy serves; `own_host` is its name.
+    `port` is the proxies' port, or any free one. `without_proxy` gives the portal an address that no proxy
+    serves; `own_host` is its name.
     """
     names = {"portal": PORTAL, **SITES} | (domains or {})
     port, plain_port, own_port = port or free_port(), free_port(), free_port()
@@ -90,6 +91,6 @@ def start_portal(
     host, _, listens_on = bind.rpartition(":")
     server.wait_for(bind.removeprefix("unix:") if host == "unix" else (host, int(listens_on)))
     if host != "unix":
-        # It listens before its processes are ready, and a proxy would give up on the first check.
+        # It listens before its processes are ready. A proxy would give up on the first check.
         exchange((host, int(listens_on)), request_bytes("GET", "/healthz", "portal"), tls_name=None)
     return Portal(scheme, names, port, plain_port, bind, tokens["gates"], server, tokens["api"])

@@ -1,4 +1,4 @@
-"""Real servers as child processes: started, waited for, ended by their pid."""
+"""Real servers as child processes: start them, wait for them, and end them by their pid."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PATIENCE = 120
 
 
 def found(name: str) -> str | None:
-    """Return a program's path, if it is installed."""
+    """Return a program's path, or None if it is not installed."""
     beside_python = Path(sys.executable).with_name(name)
     if beside_python.exists():
         return str(beside_python)
@@ -27,7 +27,7 @@ def found(name: str) -> str | None:
 
 
 def binary(name: str, package: str) -> str:
-    """Return a program's path. Skip the test if it is not installed; on CI, fail."""
+    """Return a program's path. Skip the test if it is not installed; fail it on CI."""
     path = found(name)
     if path is None and os.environ.get("CI") == "true":
         pytest.fail(f"{name} is missing: install {package}")
@@ -42,7 +42,7 @@ def free_port() -> int:
 
 
 class Server:
-    """A child process that listens; its output is kept for when it fails."""
+    """A child process that listens. Its output is kept in case it fails."""
 
     def __init__(
         self,
@@ -53,13 +53,13 @@ class Server:
         env: Mapping[str, str] | None = None,
         is_killed: bool = False,
     ) -> None:
-        """Start it. `is_killed` if it would wait for connections at its end, and leaves no process behind."""
+        """Start it. Use `is_killed` if it waits for connections at its end and has no child processes."""
         self.log, self._is_killed = log, is_killed
         with log.open("wb") as output:
             self.process = started(command, output=output, cwd=cwd, env=env)
 
     def wait_for(self, address: tuple[str, int] | str) -> None:
-        """Wait until it listens; a path is a Unix socket. Raises with its output if it ends before."""
+        """Wait until it listens on an address or a Unix socket. Raises with its output if it ends first."""
         deadline = time.monotonic() + PATIENCE
         family, place = _socket_address(address)
         while time.monotonic() < deadline and self.process.poll() is None:
@@ -85,7 +85,7 @@ class Server:
 
 
 def _socket_address(address: tuple[str, int] | str) -> tuple[socket.AddressFamily, tuple[str, int] | str]:
-    """Return the family and the address that a socket wants; IPv6 addresses come in brackets."""
+    """Return a socket's family and address. IPv6 addresses have brackets."""
     if isinstance(address, str):
         return socket.AF_UNIX, address
     host, port = address

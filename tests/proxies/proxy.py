@@ -1,4 +1,4 @@
-"""What every real proxy of the tests offers, whatever its kind."""
+"""The interface of every real proxy in the tests."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
 
 @dataclass
 class Proxy:
-    """A real proxy in front of a portal and applications; `style` is how it lets the portal answer.
+    """A real proxy in front of a portal and applications. `style` is the form of the portal's answers.
 
-    `has_filters` tells whether its contract leaves the check's own query to the administrator. `patience` are
-    the seconds after which it answers for a portal that says nothing (0: not while a test would wait).
+    `has_filters` says whether administrators can add a query to the check in its contract. `patience` is the
+    number of seconds after which it answers if the portal does not (0: too long to wait for in a test).
 
-    The last three are ingress-nginx's: its `auth-signin` makes a redirect to the portal's start of every 401,
-    its 403 is nginx's own page, and it asks with a variable as address, which nginx connects to each time.
+    The last three are ingress-nginx's. Its `auth-signin` redirects each 401 to the portal's start, and its
+    403 is nginx's own page. Its check has a variable as address, so nginx opens a new connection each time.
     """
 
     name: str
@@ -43,7 +43,7 @@ class Proxy:
     keeps_connections: bool = True
 
     def send(self, request: bytes, *, tls_name: str = "", timeout: float = PATIENCE) -> Reply | None:
-        """Send bytes just as they are; the backend forgets what reached it before."""
+        """Send bytes unchanged. The backend forgets earlier requests."""
         self.backend.take()
         name = (tls_name or self.portal.names["portal"]) if self.portal.scheme == "https" else None
         return exchange(self.address, request, tls_name=name, timeout=timeout)
@@ -58,7 +58,7 @@ class Proxy:
         who: str = "",
         body: bytes = b"",
     ) -> Reply:
-        """Ask for a page of a site, signed in as `who`. Raises AssertionError where nothing answers."""
+        """Request a page of a site, signed in as `who`. Raises AssertionError without an answer."""
         pairs = list(headers.items()) if isinstance(headers, Mapping) else list(headers)
         if who:
             pairs.append(("Cookie", self.portal.cookie(who, site)))
@@ -71,7 +71,7 @@ class Proxy:
         return reply
 
     def _followed(self, start: str, site: str, method: str, pairs: list[tuple[str, str]]) -> Reply:
-        """Follow a redirect to the portal's start as a browser does."""
+        """Follow a redirect to the portal's start, as a browser does."""
         path = start.removeprefix(self.portal.origin(site))
         reply = self.send(
             request_bytes(method, path, self.portal.host(site), pairs), tls_name=self.portal.names[site]
@@ -82,7 +82,7 @@ class Proxy:
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """A certificate and its key, for the names of the portal and the sites. Few tests verify it."""
+    """A certificate and its key for the names of the portal and the sites. Few tests verify it."""
 
     certificate: Path
     key: Path
@@ -110,7 +110,7 @@ def _certificate_and_key() -> tuple[bytes, bytes]:
 
 
 class StartProxy(Protocol):
-    """Starts a proxy with a shipped file, its configuration written into a folder of the test's."""
+    """Starts a proxy with a shipped file. Its configuration is written into a folder of the test."""
 
     def __call__(
         self,

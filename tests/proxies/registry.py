@@ -1,4 +1,4 @@
-"""The proxies that every test runs against: another one joins by a file like nginx.py and a line here."""
+"""The proxies of all tests. To add another, write a file like nginx.py and a line here."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ STARTERS: dict[str, StartProxy] = {
     "ingress_nginx": start_ingress_nginx,
 }
 
-CUT_COOKIES = ["nginx", "envoy", "haproxy", "caddy"]
-"""Those that can keep the portal's cookies from the application."""
+REMOVE_COOKIES = ["nginx", "envoy", "haproxy", "caddy"]
+"""Proxies that can remove the portal's cookies before the application."""
 
 if os.environ.get("IKD_GATEWAY_TESTS"):  # `make gateway-test`
     from tests.proxies.envoy_gateway import start_envoy_gateway
 
     STARTERS["envoy_gateway"] = start_envoy_gateway
-    CUT_COOKIES.append("envoy_gateway")
+    REMOVE_COOKIES.append("envoy_gateway")
 
 PUBLISH_NO_CHECK = ("nginx", "envoy", "haproxy", "caddy")
-"""Those that answer 404 for a check's URL on a site too; the others ask the portal about any path."""
+"""Proxies that answer 404 for a check's URL on a site. The others ask the portal about any path."""
 
 SPEAK_HTTP2 = ("traefik", "envoy", "haproxy", "caddy")
-"""Those whose shipped configuration speaks HTTP/2 with browsers; nginx's leaves it to the administrator."""
+"""Proxies that speak HTTP/2 with browsers as shipped. For nginx, the administrator decides."""

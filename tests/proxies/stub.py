@@ -1,4 +1,4 @@
-"""A portal of a test's own making: it keeps what it is asked, and answers what it is told to."""
+"""A stub instead of the portal. It records requests, and sends the test's answer."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ class StubServer(socketserver.ThreadingTCPServer):
         self.stub = stub
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Say nothing of a proxy that hangs up."""
+        """Ignore a proxy that closes the connection."""
 
 
 @dataclass
 class Stub:
-    """It answers every request with the same octets, at once or one by one, and closes the connection."""
+    """Answers every request with the same bytes, at once or one by one, and closes the connection."""
 
     answer: bytes = b""
     seconds_an_octet: float = 0

@@ -1,4 +1,4 @@
-"""The one way in which a shipped configuration becomes one that a test can run."""
+"""Turn a shipped configuration into one that a test can run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The behaviour table, as a browser or program behind each real proxy sees it."""
+"""The behaviour table, with the answers that a browser or program gets from each real proxy."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from tests.proxies.wire import Reply
 pytestmark = pytest.mark.proxy
 
 IN_A_CONFIGURATION = [row for row in ROWS if not row.query]
-"""A filter stands in a configuration: those shipped are tried in test_reachability.py."""
+"""Filters are in a configuration. test_reachability.py tests the shipped ones."""
 
 
 @pytest.mark.parametrize("row", IN_A_CONFIGURATION, ids=lambda row: row.name)
-def test_behaves_as_the_table_says(proxy: Proxy, row: Row) -> None:
+def test_proxy_has_the_outcome_of_the_table(proxy: Proxy, row: Row) -> None:
     outcome = (row.status or row.outcome) if proxy.style == "status" else row.outcome
 
     headers = row.headers
@@ -84,7 +84,7 @@ def is_sent_to_the_portal(proxy: Proxy, row: Row, reply: Reply, status: int = 30
 
 
 def is_sent_to_the_portal_after_a_form(proxy: Proxy, row: Row, reply: Reply) -> None:
-    # A 302 has the browser ask for the start by GET, which redirects as for any page.
+    # After a 302, the browser requests the start with GET, which redirects as for any page.
     is_sent_to_the_portal(proxy, row, reply, 302 if proxy.sends_everybody_to_start else 303)
 
 

@@ -1,4 +1,4 @@
-"""What comes of mistakes in deploy/caddy: nobody gets in, or docs/caddy.md says who does."""
+"""Mistakes in deploy/caddy: requests are refused, or docs/caddy.md says which get through."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def caddy_with(
 
 # ---- refused, and shown to the administrator -------------------------------------------------------------
 
-TOLD_APART = {
+RECOGNISED = {
     "without the question mark": (
         {"/authgate/caddy? ": "/authgate/caddy "},
         403,
@@ -58,17 +58,17 @@ TOLD_APART = {
 }
 
 
-@pytest.mark.parametrize("name", TOLD_APART)
-def test_nobody_gets_in_and_the_administrator_sees_why(
+@pytest.mark.parametrize("name", RECOGNISED)
+def test_requests_are_refused_and_the_administrator_sees_why(
     name: str, portal: Portal, backend: Backend, events: Events, tmp_path: Path
 ) -> None:
-    mistake, status, event = TOLD_APART[name]
+    mistake, status, event = RECOGNISED[name]
     with caddy_with(mistake, portal, backend, tmp_path) as caddy:
         replies = [caddy.ask("/page?x=1", headers=NAVIGATION, who=who) for who in ("", "alice")]
 
     assert [reply.status for reply in replies] == [status, status]
     assert backend.take() == []
-    assert events.tell(event, origin_of(name, portal))
+    assert events.report(event, origin_of(name, portal))
 
 
 def origin_of(name: str, portal: Portal) -> str:
@@ -83,10 +83,10 @@ def origin_of(name: str, portal: Portal) -> str:
     }.get(name, "")
 
 
-def test_caddys_own_address_for_a_clients_is_seen_in_the_list_of_refusals(
+def test_if_caddy_sends_its_own_address_the_refusals_show_it(
     portal: Portal, backend: Backend, events: Events, tmp_path: Path
 ) -> None:
-    """A rule for the network that Caddy is in would admit everybody: docs/caddy.md warns of it."""
+    """A rule for Caddy's own network would admit every client. docs/caddy.md warns of it."""
     mistake = {"X-Forwarded-For {client_ip}": "X-Forwarded-For {http.request.local.host}"}
     with caddy_with(mistake, portal, backend, tmp_path) as caddy:
         reply = caddy.ask("/office", headers=FETCH, who="alice")
@@ -97,7 +97,7 @@ def test_caddys_own_address_for_a_clients_is_seen_in_the_list_of_refusals(
 
 @pytest.fixture(scope="module")
 def published(portal: Portal, backend: Backend, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
-    """A proxy whose site of the portal hides no check."""
+    """A proxy that does not hide the checks on the portal's site."""
     folder = tmp_path_factory.mktemp("published")
     with mistaken(
         "caddy", {"respond @ikd_checks 404": "# published"}, portal, backend, folder, loopback=KEPT
@@ -106,16 +106,16 @@ def published(portal: Portal, backend: Backend, tmp_path_factory: pytest.TempPat
 
 
 @pytest.mark.parametrize("contract", ["nginx", "traefik", "caddy", "haproxy", "envoy/page"])
-def test_a_check_that_was_published_tells_outsiders_nothing(contract: str, published: Proxy) -> None:
+def test_a_published_check_reveals_no_user_to_outsiders(contract: str, published: Proxy) -> None:
     reply = ask_for_a_published_check(published, contract)
 
     assert reply.header("X-Auth-Request-User") == ""
 
 
-# ---- nobody gets in, and the portal cannot know why ------------------------------------------------------
+# ---- refused, without a reason that the portal can know --------------------------------------------------
 
 
-def test_a_client_that_narrows_its_own_check_gets_no_further(
+def test_a_client_that_adds_a_filter_to_its_check_is_refused(
     portal: Portal, backend: Backend, tmp_path: Path
 ) -> None:
     with caddy_with({"/authgate/caddy? ": "/authgate/caddy "}, portal, backend, tmp_path) as caddy:
@@ -125,7 +125,7 @@ def test_a_client_that_narrows_its_own_check_gets_no_further(
     assert backend.take() == []
 
 
-def test_an_error_page_with_200_shows_a_page_and_lets_nobody_in(
+def test_an_error_page_with_200_does_not_open_the_application(
     portal: Portal, backend: Backend, tmp_path: Path
 ) -> None:
     with caddy_with({"copy_response\n": "copy_response 200\n"}, portal, backend, tmp_path) as caddy:
@@ -136,7 +136,7 @@ def test_an_error_page_with_200_shows_a_page_and_lets_nobody_in(
     assert backend.take() == []
 
 
-def test_cookies_that_are_cut_before_the_check_leave_nobody_signed_in(
+def test_if_cookies_are_removed_before_the_check_users_count_as_signed_out(
     portal: Portal, backend: Backend, tmp_path: Path
 ) -> None:
     early = {
@@ -150,10 +150,10 @@ def test_cookies_that_are_cut_before_the_check_leave_nobody_signed_in(
     assert backend.take() == []
 
 
-def test_a_program_on_the_portals_port_that_says_yes_lets_nobody_in(
+def test_another_program_on_the_portals_port_cannot_admit_requests(
     portal: Portal, backend: Backend, tmp_path: Path
 ) -> None:
-    """No mistake in the file, but a wrong address: `forward_auth` would take any 2xx for a yes."""
+    """The file has no mistake, but the address is wrong. `forward_auth` accepts any 2xx."""
     another = backend.addresses["wiki"]
     with caddy_with({}, portal, backend, tmp_path, portal_at=another) as caddy:
         reply = caddy.ask("/page", headers=NAVIGATION, who="alice")
@@ -165,7 +165,7 @@ def test_a_program_on_the_portals_port_that_says_yes_lets_nobody_in(
 # ---- what the portal cannot see: docs/caddy.md names each -------------------------------------------------
 
 
-def test_a_name_that_was_left_in_is_believed_on_a_public_path_alone(
+def test_a_clients_identity_header_that_is_kept_reaches_only_public_paths(
     portal: Portal, backend: Backend, tmp_path: Path
 ) -> None:
     mistake = {"\trequest_header -X-Auth-Request-*\n": "", "\trequest_header -Forwarded\n": "\t# left in\n"}
@@ -179,7 +179,7 @@ def test_a_name_that_was_left_in_is_believed_on_a_public_path_alone(
     assert public.all("X-Auth-Request-User") == ["mallory"]
 
 
-def test_trusting_everybody_near_lets_a_client_choose_its_address(
+def test_trusting_all_private_addresses_lets_a_client_choose_its_address(
     portal: Portal, backend: Backend, tmp_path: Path
 ) -> None:
     everybody = {"protocols h1 h2": "protocols h1 h2\n\t\ttrusted_proxies static private_ranges"}
@@ -190,10 +190,10 @@ def test_trusting_everybody_near_lets_a_client_choose_its_address(
     assert reply.status == 200
 
 
-def test_a_load_balancer_that_is_named_speaks_for_its_clients(
+def test_a_configured_load_balancer_passes_its_clients_addresses_on(
     portal: Portal, backend: Backend, tmp_path: Path
 ) -> None:
-    """No mistake, but the cure of the one before."""
+    """This is not a mistake, but the cure of the one before."""
     named = "protocols h1 h2\n\t\ttrusted_proxies static 127.0.0.1/32\n\t\ttrusted_proxies_strict"
     forwarded = {"X-Forwarded-For": "203.0.113.7, 198.51.100.1"}
     with caddy_with({"protocols h1 h2": named}, portal, backend, tmp_path) as caddy:
@@ -205,7 +205,7 @@ def test_a_load_balancer_that_is_named_speaks_for_its_clients(
     assert received.all("X-Forwarded-For") == ["198.51.100.1"]
 
 
-def test_an_error_handler_that_leads_to_the_application_is_open_while_the_portal_is_away(
+def test_an_error_handler_that_leads_to_the_application_opens_it_while_the_portal_is_down(
     portal: Portal, backend: Backend, tmp_path: Path
 ) -> None:
     handler = {

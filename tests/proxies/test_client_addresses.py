@@ -1,4 +1,4 @@
-"""The client's address, as each proxy tells it for each kind of peer, and as load balancers write it."""
+"""The client's address, as each proxy sends it for each kind of peer, and as load balancers write it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.proxy
 
 
 @pytest.mark.parametrize("name", STARTERS)
-def test_a_client_on_ipv6_is_known_by_its_address(
+def test_a_client_on_ipv6_has_its_own_address(
     name: str, portal: Portal, backend: Backend, events: Events, tmp_path: Path
 ) -> None:
     with mistaken(name, {}, portal, backend, tmp_path, loopback="[::1]") as proxy:
@@ -45,13 +45,13 @@ BEHIND_A_BALANCER = {
         )
     },
 }
-"""What the page of each proxy says for a load balancer in front."""
+"""The configuration for a load balancer in front, from the page of each proxy."""
 
 AS_BALANCERS_WRITE = ("203.0.113.7", "203.0.113.7:41234", "::ffff:203.0.113.7", "[::ffff:203.0.113.7]:41234")
 
 
 @pytest.mark.parametrize("name", BEHIND_A_BALANCER)
-def test_a_network_admits_a_client_whatever_a_load_balancer_writes_around_its_address(
+def test_a_network_rule_accepts_each_form_of_a_load_balancers_address(
     name: str, portal: Portal, backend: Backend, tmp_path: Path
 ) -> None:
     with mistaken(name, BEHIND_A_BALANCER[name], portal, backend, tmp_path) as proxy:

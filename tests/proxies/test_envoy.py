@@ -1,4 +1,4 @@
-"""What is Envoy's own: which headers it tells the portal, and which it takes from it."""
+"""Envoy only: the headers that it sends to the portal, and those that it accepts from it."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ IDENTITY = (
 def beside(
     portal: Portal, backend: Backend, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Proxy, Stub]]:
-    """Envoy in front of a stub instead of the portal."""
+    """Return Envoy in front of a stub instead of the portal."""
     with closing(Stub()) as stub:
         folder = tmp_path_factory.mktemp("envoy-stub")
         proxy = start_envoy(portal, backend, folder, portal_at=stub.bind, loopback="127.0.0.7")
@@ -56,7 +56,7 @@ def beside(
         proxy.server.stop()
 
 
-def test_the_portal_is_told_what_it_reads_and_no_more(beside: tuple[Proxy, Stub]) -> None:
+def test_the_portal_receives_only_the_headers_that_it_reads(beside: tuple[Proxy, Stub]) -> None:
     proxy, stub = beside
     envoys_own = {
         "Host": proxy.portal.host("app"),
@@ -73,7 +73,7 @@ def test_the_portal_is_told_what_it_reads_and_no_more(beside: tuple[Proxy, Stub]
     assert heard == {(name.lower(), value) for name, value in (TOLD | envoys_own).items()}
 
 
-def test_the_portal_is_told_of_a_script_where_an_api_is(beside: tuple[Proxy, Stub]) -> None:
+def test_checks_of_an_api_count_as_scripts(beside: tuple[Proxy, Stub]) -> None:
     proxy, stub = beside
 
     proxy.ask("/api/items", headers=NAVIGATION)
@@ -83,7 +83,7 @@ def test_the_portal_is_told_of_a_script_where_an_api_is(beside: tuple[Proxy, Stu
 
 @pytest.mark.parametrize("path", ["/page", "/api/items"])
 @pytest.mark.parametrize("name", IDENTITY)
-def test_whatever_the_portal_tells_of_who_it_is_reaches_the_application(
+def test_the_application_receives_every_identity_header_of_the_portal(
     beside: tuple[Proxy, Stub], name: str, path: str
 ) -> None:
     proxy, stub = beside
@@ -97,8 +97,8 @@ def test_whatever_the_portal_tells_of_who_it_is_reaches_the_application(
     assert reply.all("Set-Cookie") == ["theme=dark; Path=/"]
 
 
-def test_the_portal_can_take_a_credential_out(beside: tuple[Proxy, Stub]) -> None:
-    """A credential for the portal is none of the application's."""
+def test_the_portal_can_remove_a_credential(beside: tuple[Proxy, Stub]) -> None:
+    """An application must not receive a credential for the portal."""
     proxy, stub = beside
     stub.answer = ALLOWED.format("X-Envoy-Auth-Headers-To-Remove: authorization\r\n").encode()
 
@@ -109,7 +109,7 @@ def test_the_portal_can_take_a_credential_out(beside: tuple[Proxy, Stub]) -> Non
     assert b"x-envoy" not in received.head.lower()
 
 
-def test_what_was_a_credential_for_the_portal_goes_no_further(beside: tuple[Proxy, Stub]) -> None:
+def test_a_credential_for_the_portal_does_not_reach_the_application(beside: tuple[Proxy, Stub]) -> None:
     proxy, stub = beside
     stub.answer = ALLOWED.format("X-Auth-Credential: portal\r\n").encode()
 
@@ -160,7 +160,7 @@ def test_an_applications_own_authorization_arrives(beside: tuple[Proxy, Stub], p
     assert received.all("Authorization") == [value]
 
 
-def test_what_refuses_goes_to_the_browser_as_it_is(beside: tuple[Proxy, Stub]) -> None:
+def test_the_browser_receives_a_refusal_unchanged(beside: tuple[Proxy, Stub]) -> None:
     proxy, stub = beside
     headers = [
         "Location: /x",
@@ -182,7 +182,7 @@ def test_what_refuses_goes_to_the_browser_as_it_is(beside: tuple[Proxy, Stub]) -
 
 @pytest.mark.parametrize("path", ["/page", "/public/logo.png"])
 @pytest.mark.parametrize("name", ["X-Envoy-Original-Path", "X-Envoy-External-Address", "X-Forwarded-Port"])
-def test_no_client_speaks_in_envoys_name(envoy: Proxy, name: str, path: str) -> None:
+def test_clients_cannot_set_envoys_own_headers(envoy: Proxy, name: str, path: str) -> None:
     envoy.ask(path, headers=FETCH | {name: "mallory"}, who="alice")
 
     [received] = envoy.backend.take()
@@ -202,8 +202,8 @@ def virtual_hosts(file: str) -> list[Any]:
 
 
 @pytest.mark.parametrize("file", FILES)
-def test_nothing_long_is_cut_off(file: str) -> None:
-    """Envoy's own limit, of 15 seconds, holds for uploads, downloads and WebSockets alike."""
+def test_long_requests_are_not_cut_off(file: str) -> None:
+    """Envoy's default limit of 15 seconds applies to uploads, downloads and WebSockets, too."""
     routes = [each["route"] for host in virtual_hosts(file) for each in host["routes"] if "route" in each]
 
     assert routes
@@ -212,7 +212,7 @@ def test_nothing_long_is_cut_off(file: str) -> None:
 
 @pytest.mark.parametrize("file", FILES)
 def test_envoy_closes_idle_connections_before_the_portal_does(file: str) -> None:
-    """Otherwise a check may meet a connection that is being closed, and its page is a 503."""
+    """Otherwise, a check may use a connection that is being closed, and its page gets 503."""
     [portal] = [each for each in bootstrap(file)["clusters"] if each["name"] == "ikd-portal"]
     options = portal["typed_extension_protocol_options"][
         "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
@@ -223,7 +223,7 @@ def test_envoy_closes_idle_connections_before_the_portal_does(file: str) -> None
 
 
 @pytest.mark.parametrize("file", FILES)
-def test_only_what_says_so_goes_unchecked(file: str) -> None:
+def test_only_routes_marked_as_public_are_unchecked(file: str) -> None:
     unchecked = [
         f"{host['name']} {next(iter(route['match'].values()))}"
         for host in virtual_hosts(file)

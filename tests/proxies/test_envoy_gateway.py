@@ -1,6 +1,6 @@
-"""What is Envoy Gateway's own: its Envoy has the routes and limits that the generated objects ask for.
+"""Envoy Gateway only: its Envoy has the routes and limits of the generated objects.
 
-`make gateway-test` runs it, and with it the tests of all proxies, because a first build takes minutes.
+`make gateway-test` runs it and the tests of all proxies, because a first build takes minutes.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def dump(envoy_gateway: Proxy) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def routes(dump: dict[str, Any]) -> list[tuple[str, Any]]:
-    """All routes that lead somewhere, with the names of their listeners."""
+    """All routes with a destination, with the names of their listeners."""
     configurations = [each["route_config"] for each in dump["RoutesConfigDump"]["dynamic_route_configs"]]
     return [
         (configuration["name"], route)
@@ -54,7 +54,7 @@ def test_every_object_is_accepted(envoy_gateway: Proxy) -> None:
     assert "setting 500 direct response" not in log
 
 
-def test_everything_but_the_portal_is_checked(routes: list[tuple[str, Any]]) -> None:
+def test_every_route_except_the_portals_is_checked(routes: list[tuple[str, Any]]) -> None:
     checked = {listener: set() for listener, _ in routes}  # type: dict[str, set[bool]]
     for listener, route in routes:
         checked[listener].add("ext_authz" in str(route.get("typed_per_filter_config")))
@@ -66,11 +66,11 @@ def test_everything_but_the_portal_is_checked(routes: list[tuple[str, Any]]) -> 
     }
 
 
-def test_nothing_long_is_cut_off(routes: list[tuple[str, Any]]) -> None:
+def test_long_requests_are_not_cut_off(routes: list[tuple[str, Any]]) -> None:
     assert {route["route"].get("timeout") for _, route in routes} == {"0s"}
 
 
-def test_it_closes_idle_connections_before_the_portal_does(dump: dict[str, Any]) -> None:
+def test_envoy_closes_idle_connections_before_the_portal_does(dump: dict[str, Any]) -> None:
     clusters = [each["cluster"] for each in dump["ClustersConfigDump"]["dynamic_active_clusters"]]
     of_the_portal = [each for each in clusters if "extauth" in each["name"] or "ikd-portal" in each["name"]]
     options = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
@@ -82,7 +82,7 @@ def test_it_closes_idle_connections_before_the_portal_does(dump: dict[str, Any])
 
 
 @pytest.mark.parametrize("tls_name", ["sso.example.com", "wiki.example.org", "other.example.com"])
-def test_another_name_in_tls_leads_around_no_check(envoy_gateway: Proxy, tls_name: str) -> None:
+def test_another_name_in_tls_does_not_bypass_the_check(envoy_gateway: Proxy, tls_name: str) -> None:
     asked = request_bytes("GET", "/page", envoy_gateway.portal.host("app"), FETCH)
     reply = envoy_gateway.send(asked, tls_name=tls_name)
 
@@ -90,7 +90,7 @@ def test_another_name_in_tls_leads_around_no_check(envoy_gateway: Proxy, tls_nam
     assert envoy_gateway.backend.take() == []
 
 
-def test_a_page_of_an_api_leads_nowhere(envoy_gateway: Proxy) -> None:
+def test_a_page_of_an_api_is_not_redirected(envoy_gateway: Proxy) -> None:
     reply = envoy_gateway.ask("/api/page", headers=NAVIGATION)
 
     assert (reply.status, reply.header("Location")) == (401, "")
@@ -100,7 +100,7 @@ def test_a_page_of_an_api_leads_nowhere(envoy_gateway: Proxy) -> None:
 @pytest.mark.parametrize(
     "name", ["X-Envoy-Original-Path", "X-Envoy-Upstream-Rq-Timeout-Ms", "X-Forwarded-Port"]
 )
-def test_no_client_speaks_in_envoys_name(envoy_gateway: Proxy, name: str) -> None:
+def test_clients_cannot_set_envoys_own_headers(envoy_gateway: Proxy, name: str) -> None:
     envoy_gateway.ask("/page", headers=FETCH | {name: "4711"}, who="alice")
 
     [received] = envoy_gateway.backend.take()

@@ -1,4 +1,4 @@
-"""What comes of mistakes in deploy/envoy: nobody gets in, or docs/envoy.md says who does."""
+"""Mistakes in deploy/envoy: requests are refused, or docs/envoy.md says which get through."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def envoy_with(
 
 # ---- refused, and shown to the administrator -------------------------------------------------------------
 
-TOLD_APART = {
+RECOGNISED = {
     "without the client's address": (
         {"                          - exact: x-forwarded-for\n": ""},
         "envoy: x-forwarded-for missing",
@@ -87,21 +87,21 @@ TOLD_APART = {
 }
 
 
-@pytest.mark.parametrize("name", TOLD_APART)
-def test_nobody_gets_in_and_the_administrator_sees_why(
+@pytest.mark.parametrize("name", RECOGNISED)
+def test_requests_are_refused_and_the_administrator_sees_why(
     name: str, portal: Portal, backend: Backend, events: Events, tmp_path: Path
 ) -> None:
-    mistake, event = TOLD_APART[name]
+    mistake, event = RECOGNISED[name]
     with envoy_with(mistake, portal, backend, tmp_path) as envoy:
         replies = [envoy.ask("/page", headers=NAVIGATION, who=who) for who in ("", "alice")]
 
     assert [reply.status for reply in replies] == [400, 400]
     assert backend.take() == []
-    assert events.tell(event)
+    assert events.report(event)
 
 
 def over_plain_http(envoy: Proxy, *headers: tuple[str, str]) -> Reply:
-    """Ask as a load balancer does that has taken the encryption off, on behalf of alice."""
+    """Send a request of alice as a load balancer does that has removed the encryption."""
     cookie = ("Cookie", envoy.portal.cookie("alice", "app"))
     request = request_bytes("GET", "/page", envoy.portal.host("app"), [*FETCH.items(), cookie, *headers])
     envoy.backend.take()
@@ -110,7 +110,7 @@ def over_plain_http(envoy: Proxy, *headers: tuple[str, str]) -> Reply:
     return reply
 
 
-def test_a_scheme_that_was_lost_behind_a_load_balancer_is_an_unknown_origin(
+def test_a_wrong_scheme_behind_a_load_balancer_is_an_unknown_origin(
     portal: Portal, backend: Backend, events: Events, tmp_path: Path
 ) -> None:
     with envoy_with({ENCRYPTION: ""}, portal, backend, tmp_path) as envoy:
@@ -118,13 +118,13 @@ def test_a_scheme_that_was_lost_behind_a_load_balancer_is_an_unknown_origin(
 
     assert reply.status == 403
     assert backend.take() == []
-    assert events.tell("envoy: unknown origin", portal.origin("app").replace("https:", "http:"))
+    assert events.report("envoy: unknown origin", portal.origin("app").replace("https:", "http:"))
 
 
-def test_a_load_balancer_that_is_counted_speaks_for_its_clients(
+def test_a_configured_load_balancer_passes_its_clients_addresses_on(
     portal: Portal, backend: Backend, tmp_path: Path
 ) -> None:
-    """No mistake, but the cure of the one before."""
+    """This is not a mistake, but the cure of the one before."""
     counted = {ENCRYPTION: "", "xff_num_trusted_hops: 0": "xff_num_trusted_hops: 1"}
     with envoy_with(counted, portal, backend, tmp_path) as envoy:
         forwarded = ("X-Forwarded-For", "198.51.100.1, 203.0.113.7")
@@ -135,7 +135,7 @@ def test_a_load_balancer_that_is_counted_speaks_for_its_clients(
     assert received.all("X-Forwarded-For") == ["203.0.113.7"]
 
 
-def test_a_virtual_host_for_any_name_opens_none(
+def test_a_virtual_host_for_any_name_opens_no_unknown_host(
     portal: Portal, backend: Backend, events: Events, tmp_path: Path
 ) -> None:
     clusters = "\n  clusters:\n"
@@ -145,12 +145,12 @@ def test_a_virtual_host_for_any_name_opens_none(
 
     assert reply is not None and reply.status == 403
     assert backend.take() == []
-    assert events.tell("envoy: unknown origin", "https://other.example.com")
+    assert events.report("envoy: unknown origin", "https://other.example.com")
 
 
 @pytest.fixture(scope="module")
 def published(portal: Portal, backend: Backend, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
-    """A proxy whose site of the portal hides no check."""
+    """A proxy that does not hide the checks on the portal's site."""
     routes = """\
                         - match: {prefix: /}
                           route: {cluster: ikd-portal}
@@ -161,17 +161,17 @@ def published(portal: Portal, backend: Backend, tmp_path_factory: pytest.TempPat
 
 
 @pytest.mark.parametrize("contract", ["nginx", "traefik", "caddy", "haproxy", "ingress-nginx?host=app"])
-def test_a_check_that_was_published_tells_outsiders_nothing(contract: str, published: Proxy) -> None:
+def test_a_published_check_reveals_no_user_to_outsiders(contract: str, published: Proxy) -> None:
     reply = ask_for_a_published_check(published, contract)
 
     assert reply.status in (400, 403)
     assert reply.header("X-Auth-Request-User") == ""
 
 
-# ---- nobody gets in, and the portal cannot know why ------------------------------------------------------
+# ---- refused, without a reason that the portal can know --------------------------------------------------
 
 
-def test_without_cookies_everybody_is_sent_to_sign_in(
+def test_without_cookies_every_user_is_sent_to_sign_in(
     portal: Portal, backend: Backend, tmp_path: Path
 ) -> None:
     mistake = {"                          - exact: cookie\n": ""}
@@ -196,7 +196,7 @@ def test_without_the_prefix_a_check_asks_the_portal_for_its_own_pages(
 
 
 @pytest.mark.parametrize("port", ["", ":80", ":8443"])
-def test_a_port_that_is_not_written_down_is_found_nowhere(envoy: Proxy, port: str) -> None:
+def test_a_port_that_is_not_configured_is_not_found(envoy: Proxy, port: str) -> None:
     host = f"{envoy.portal.names['app']}{port}"
     cookie = {"Cookie": envoy.portal.cookie("alice", "app")}
 
@@ -206,7 +206,7 @@ def test_a_port_that_is_not_written_down_is_found_nowhere(envoy: Proxy, port: st
     assert envoy.backend.take() == []
 
 
-def test_an_error_page_with_200_shows_a_page_and_lets_nobody_in(
+def test_an_error_page_with_200_does_not_open_the_application(
     portal: Portal, backend: Backend, tmp_path: Path
 ) -> None:
     with envoy_with({TIMEOUT: TIMEOUT + ERROR_PAGE}, portal, backend, tmp_path) as envoy:
@@ -220,7 +220,7 @@ def test_an_error_page_with_200_shows_a_page_and_lets_nobody_in(
 # ---- what the portal cannot see, and the documentation warns of ------------------------------------------
 
 
-def test_cleaned_after_the_check_the_application_knows_nobody(
+def test_headers_removed_after_the_check_do_not_reach_the_application(
     portal: Portal, backend: Backend, tmp_path: Path
 ) -> None:
     with envoy_with({CLEAN: "", CHECK: CHECK + CLEAN}, portal, backend, tmp_path) as envoy:
@@ -230,7 +230,7 @@ def test_cleaned_after_the_check_the_application_knows_nobody(
     assert received.all("X-Auth-Request-User") == []
 
 
-def test_not_cleaned_at_all_the_application_hears_the_client(
+def test_without_removal_the_application_receives_a_clients_identity_headers(
     portal: Portal, backend: Backend, tmp_path: Path
 ) -> None:
     claims = {"X-Auth-Request-User": "mallory", "Remote-User": "mallory"}
@@ -245,7 +245,7 @@ def test_not_cleaned_at_all_the_application_hears_the_client(
     assert public.all("X-Auth-Request-User") == ["mallory"]
 
 
-def test_with_failure_mode_allow_a_portal_that_is_down_opens_everything_to_nobody(
+def test_with_failure_mode_allow_requests_without_a_portal_pass_without_a_user(
     portal: Portal, backend: Backend, tmp_path: Path
 ) -> None:
     mistake, nowhere = {"failure_mode_allow: false": "failure_mode_allow: true"}, f"127.0.0.1:{free_port()}"

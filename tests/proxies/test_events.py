@@ -1,4 +1,4 @@
-"""Tests of what the administrator is told hear of nothing that came before them."""
+"""The tests of events do not see events from before."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ def make_a_mistake(portal: Portal, host: str) -> None:
     exchange((address, int(port)), request_bytes("GET", "/oauth2/auth", host, told), tls_name=None)
 
 
-def test_a_mistake_of_before_is_not_told_again(portal: Portal) -> None:
-    make_a_mistake(portal, "before.example")  # and it is not written down yet
+def test_an_earlier_mistake_is_not_reported_again(portal: Portal) -> None:
+    make_a_mistake(portal, "before.example")  # and it is not written to the database yet
     events = Events(portal)
 
     make_a_mistake(portal, "after.example")
 
-    assert events.tell("oauth2 nginx: unknown origin", "https://after.example")
+    assert events.report("oauth2 nginx: unknown origin", "https://after.example")
     assert not events.has_counted("oauth2 nginx: unknown origin", "https://before.example")
 
 
-def test_a_mistake_that_is_made_once_more_is_told(portal: Portal) -> None:
+def test_a_repeated_mistake_is_reported(portal: Portal) -> None:
     make_a_mistake(portal, "again.example")
     events = Events(portal)
 
     make_a_mistake(portal, "again.example")
 
-    assert events.tell("oauth2 nginx: unknown origin", "https://again.example")
+    assert events.report("oauth2 nginx: unknown origin", "https://again.example")

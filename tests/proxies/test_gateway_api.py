@@ -1,4 +1,4 @@
-"""deploy/kubernetes: the same question as deploy/envoy asks, in objects of the Gateway API.
+"""deploy/kubernetes: the same check as deploy/envoy, in objects of the Gateway API.
 
 Their schemas are in test_custom_resources.py, and a real Envoy Gateway runs them in test_envoy_gateway.py.
 """
@@ -37,7 +37,7 @@ def external_auth() -> Any:
 
 
 def envoys_headers() -> set[str]:
-    """Return the headers that deploy/envoy sends to the portal, but for the one of its doctor."""
+    """Return the headers that deploy/envoy sends to the portal, except the doctor's."""
     bootstrap = yaml.safe_load((DEPLOY / "envoy" / "complete.yaml").read_text())
     [https] = [each for each in bootstrap["static_resources"]["listeners"] if each["name"] == "https"]
     filters = https["filter_chains"][0]["filters"][0]["typed_config"]["http_filters"]
@@ -46,14 +46,14 @@ def envoys_headers() -> set[str]:
     return exact - {"x-auth-request-user"} | {"sec-fetch-mode", "sec-fetch-dest", "sec-fetch-site"}
 
 
-def test_both_tell_the_portal_what_envoy_tells_it() -> None:
+def test_policy_and_filter_send_the_same_headers_as_deploy_envoy() -> None:
     by_policy = spec("SecurityPolicy", "ikd-check")["extAuth"]["headersToExtAuth"]
     by_filter = external_auth()["http"]["allowedHeaders"]
 
     assert set(by_policy) == {name.lower() for name in by_filter} == envoys_headers()
 
 
-def test_both_ask_for_the_path_behind_the_checks_url() -> None:
+def test_policy_and_filter_append_the_path_to_the_checks_url() -> None:
     asked = spec("SecurityPolicy", "ikd-check")["extAuth"]["http"]
 
     assert (asked["path"], "pathOverride" in asked) == ("/authgate/envoy", False)
@@ -66,7 +66,7 @@ def test_the_policy_refuses_without_an_answer() -> None:
     assert (policy["failOpen"], policy["statusOnError"]) == (False, 503)
 
 
-def test_the_policy_holds_for_the_listener_that_sites_attach_to() -> None:
+def test_the_policy_applies_to_the_listener_of_the_sites() -> None:
     [target] = spec("SecurityPolicy", "ikd-check")["targetRefs"]
     [site] = spec("HTTPRoute", "app")["parentRefs"]
     [portal] = spec("HTTPRoute", "ikd-portal")["parentRefs"]
@@ -89,7 +89,7 @@ def is_removed(name: str) -> bool:
 
 @pytest.mark.parametrize("spelling", SPELLINGS)
 @pytest.mark.parametrize("name", [*IDENTITY, *ANOTHER_URL, "X-Forwarded-Uri", "X-Forwarded-Host"])
-def test_what_a_client_calls_itself_is_removed(name: str, spelling: str) -> None:
+def test_identity_headers_of_clients_are_removed(name: str, spelling: str) -> None:
     assert is_removed(SPELLINGS[spelling](name).lower())
 
 
@@ -106,11 +106,11 @@ def test_what_a_client_calls_itself_is_removed(name: str, spelling: str) -> None
         "accept",
     ],
 )
-def test_what_the_check_needs_stays(name: str) -> None:
+def test_headers_for_the_check_are_kept(name: str) -> None:
     assert not is_removed(name)
 
 
-def outside(path: str) -> bool:
+def is_blocked(path: str) -> bool:
     """Return whether the portal's route answers 404 for a path."""
     rule = spec("HTTPRoute", "ikd-portal")["rules"][0]
     return any(re.fullmatch(match["path"]["value"], path) for match in rule["matches"])
@@ -119,10 +119,10 @@ def outside(path: str) -> bool:
 @pytest.mark.parametrize(
     "path", ["/authgate/envoy/x", "/authgate", "/OAuth2/auth", "/authgate%2Fnginx", "/a;/x"]
 )
-def test_no_check_can_be_asked_for(path: str) -> None:
-    assert outside(path)
+def test_the_portals_site_hides_its_checks(path: str) -> None:
+    assert is_blocked(path)
 
 
 @pytest.mark.parametrize("path", ["/", "/accounts/login/", "/authgates", "/admin/accounts/user/1/change/"])
-def test_the_portals_pages_can(path: str) -> None:
-    assert not outside(path)
+def test_the_portals_pages_are_reached(path: str) -> None:
+    assert not is_blocked(path)

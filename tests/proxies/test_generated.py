@@ -1,4 +1,4 @@
-"""The configurations that the portal generates, in the real proxies."""
+"""The configurations that the portal generates, in real proxies."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_a_page_leads_to_the_portal_and_an_api_does_not(generated: Proxy) -> Non
 
 
 @pytest.mark.parametrize("path", ["/page", "/api/page"])
-def test_only_the_portal_names_a_user(generated: Proxy, path: str) -> None:
+def test_only_the_portal_can_set_identity_headers(generated: Proxy, path: str) -> None:
     forged = [*FETCH.items(), *((name, EVIL) for name in IDENTITY)]
     reply = generated.ask(path, headers=forged, who="alice")
 
@@ -48,7 +48,7 @@ def test_only_the_portal_names_a_user(generated: Proxy, path: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["/page", "/api/page"])
-def test_a_token_for_the_portal_goes_no_further(generated: Proxy, path: str) -> None:
+def test_a_token_for_the_portal_does_not_reach_the_application(generated: Proxy, path: str) -> None:
     token = f"Bearer {generated.portal.api_tokens['token']}"
     reply = generated.ask(path, headers=[*FETCH.items(), ("Authorization", token)])
 
@@ -57,7 +57,7 @@ def test_a_token_for_the_portal_goes_no_further(generated: Proxy, path: str) -> 
     assert b"ikd_" not in received.head
 
 
-def test_rules_refuse(generated: Proxy) -> None:
+def test_rules_are_applied(generated: Proxy) -> None:
     assert generated.ask("/staff/rota", headers=NAVIGATION, who="bob").status == 403
     assert generated.backend.take() == []
 
@@ -79,7 +79,7 @@ def test_the_portals_pages_are_reached(generated: Proxy) -> None:
 
 
 def test_every_name_of_the_application_is_checked_and_no_other_is_served(generated: Proxy) -> None:
-    """The portal refuses the second name, which no application there has."""
+    """The portal refuses the second name, which belongs to no application."""
     port = generated.portal.port
     named = generated.send(request_bytes("GET", "/", f"{OTHER_NAME}:{port}", FETCH), tls_name=OTHER_NAME)
     other = generated.send(request_bytes("GET", "/", f"other.example.com:{port}", FETCH))

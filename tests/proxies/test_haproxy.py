@@ -1,4 +1,4 @@
-"""What only HAProxy does: WebSockets over HTTP/2, and a Lua action of ours between it and the portal."""
+"""HAProxy only: WebSockets over HTTP/2, and our Lua action, which asks the portal."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_a_websocket_over_http2_is_checked_too(haproxy: Proxy, who: str, status:
     assert ["".join(each.all("X-Auth-Request-User")) for each in haproxy.backend.take()] == [who] * bool(who)
 
 
-def test_what_one_request_may_says_nothing_of_the_next_on_its_connection(haproxy: Proxy) -> None:
+def test_each_request_on_a_connection_is_checked_separately(haproxy: Proxy) -> None:
     host, cookie = haproxy.portal.host("app"), haproxy.portal.cookie("alice", "app")
     heads = [
         ("/public/logo.png", ""),
@@ -80,7 +80,7 @@ def basic(name: str, password: str) -> str:
         basic("?>>?", TOKEN).replace("/", "_").replace("+", "-"),
     ],
 )
-def test_a_token_of_the_portal_goes_no_further_where_no_check_is_made(haproxy: Proxy, value: str) -> None:
+def test_a_token_of_the_portal_does_not_reach_an_unchecked_application(haproxy: Proxy, value: str) -> None:
     haproxy.ask("/public/logo.png", headers={"Authorization": value})
 
     [received] = haproxy.backend.take()
@@ -92,7 +92,7 @@ def test_a_token_of_the_portal_goes_no_further_where_no_check_is_made(haproxy: P
     [basic("alice", "ikd"), basic("ikd_", "x"), "Bearer ikd-x", "Basic !", "Digest a=b", "x", TOKEN[4:]],
 )
 @pytest.mark.parametrize("path", ["/public/logo.png", "/page"])
-def test_an_applications_own_authorization_arrives_as_it_is(haproxy: Proxy, path: str, own: str) -> None:
+def test_an_applications_own_authorization_arrives_unchanged(haproxy: Proxy, path: str, own: str) -> None:
     haproxy.ask(path, headers={"Authorization": own}, who="alice")
 
     [received] = haproxy.backend.take()
@@ -100,7 +100,7 @@ def test_an_applications_own_authorization_arrives_as_it_is(haproxy: Proxy, path
 
 
 @pytest.mark.parametrize("before", ["", "{portal}@"])
-def test_an_application_is_told_no_other_host_by_the_request_line(haproxy: Proxy, before: str) -> None:
+def test_a_request_line_with_another_host_does_not_change_the_host(haproxy: Proxy, before: str) -> None:
     host = haproxy.portal.host("app")
     target = f"https://{before.format(portal=haproxy.portal.host('portal'))}{host}/page?x=1"
     cookie = {"Cookie": haproxy.portal.cookie("alice", "app")}
@@ -112,7 +112,7 @@ def test_an_application_is_told_no_other_host_by_the_request_line(haproxy: Proxy
     assert received.all("Host") == received.all("X-Forwarded-Host") == [host]
 
 
-def test_an_application_is_not_told_to_throw_away_who_asks(haproxy: Proxy) -> None:
+def test_connection_does_not_name_identity_headers(haproxy: Proxy) -> None:
     named = ("Connection", "close, X-Auth-Request-User, Cookie")
 
     haproxy.ask("/page", who="alice", headers=[*FETCH.items(), named])
@@ -122,7 +122,7 @@ def test_an_application_is_not_told_to_throw_away_who_asks(haproxy: Proxy) -> No
 
 
 @pytest.mark.parametrize("upgrade", ["websocket, h2c", "h2c, websocket", "WebSocket"])
-def test_a_handshake_that_goes_on_is_a_websockets_alone(haproxy: Proxy, upgrade: str) -> None:
+def test_only_websocket_handshakes_reach_the_application(haproxy: Proxy, upgrade: str) -> None:
     handshake = FETCH | {"Upgrade": upgrade, "Connection": "Upgrade, X-Auth-Request-User"}
 
     haproxy.ask("/page", who="alice", headers=handshake | {"Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ=="})
@@ -159,7 +159,7 @@ ANSWERS = {
 def beside(
     portal: Portal, backend: Backend, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Proxy, Stub]]:
-    """HAProxy in front of a stub instead of the portal."""
+    """Return HAProxy in front of a stub instead of the portal."""
     own = replace(portal, port=free_port(), plain_port=free_port())
     with closing(Stub()) as stub:
         proxy = STARTERS["haproxy"](own, backend, tmp_path_factory.mktemp("stub"), portal_at=stub.bind)
@@ -181,7 +181,7 @@ def beside(
         ("chunks", 403),
     ],
 )
-def test_only_an_empty_200_that_names_the_user_lets_in(
+def test_only_an_empty_200_with_a_user_lets_a_request_through(
     beside: tuple[Proxy, Stub], answer: str, status: int
 ) -> None:
     proxy, stub = beside
@@ -193,7 +193,7 @@ def test_only_an_empty_200_that_names_the_user_lets_in(
     assert len(proxy.backend.take()) == (status == 200)
 
 
-def test_a_refusal_goes_out_whole(beside: tuple[Proxy, Stub]) -> None:
+def test_the_client_receives_the_whole_refusal(beside: tuple[Proxy, Stub]) -> None:
     proxy, stub = beside
     stub.answer = ANSWERS["two cookies, two challenges"]
 
@@ -204,7 +204,7 @@ def test_a_refusal_goes_out_whole(beside: tuple[Proxy, Stub]) -> None:
     assert reply.all("WWW-Authenticate") == ["A", "B realm=x, c"]
 
 
-def test_an_answer_that_is_far_too_long_hurts_no_later_one(beside: tuple[Proxy, Stub]) -> None:
+def test_an_answer_that_is_much_too_long_does_not_affect_later_ones(beside: tuple[Proxy, Stub]) -> None:
     proxy, stub = beside
     statuses = []
 
@@ -215,7 +215,7 @@ def test_an_answer_that_is_far_too_long_hurts_no_later_one(beside: tuple[Proxy, 
     assert statuses == [503, 503, 200]
 
 
-def test_what_the_answer_lacks_does_not_come_from_the_client(beside: tuple[Proxy, Stub]) -> None:
+def test_headers_missing_in_the_answer_are_not_taken_from_the_client(beside: tuple[Proxy, Stub]) -> None:
     proxy, stub = beside
     stub.answer = ANSWERS["200"]
 
@@ -230,7 +230,7 @@ def test_what_the_answer_lacks_does_not_come_from_the_client(beside: tuple[Proxy
     ("answer", "arrives"),
     [("200", ["Digest a"]), ("a credential", []), ("another authorization", ["Bearer b"])],
 )
-def test_the_portal_says_whose_authorization_it_was(
+def test_the_answer_decides_whether_authorization_reaches_the_application(
     beside: tuple[Proxy, Stub], answer: str, arrives: list[str]
 ) -> None:
     proxy, stub = beside

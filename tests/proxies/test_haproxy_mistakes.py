@@ -1,4 +1,4 @@
-"""What comes of mistakes in deploy/haproxy: nobody gets in, or docs/haproxy.md says who does."""
+"""Mistakes in deploy/haproxy: requests are refused, or docs/haproxy.md says which get through."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def haproxy_with(
 
 # ---- refused, and shown to the administrator -------------------------------------------------------------
 
-TOLD_APART = {
+RECOGNISED = {
     "without the scheme": ({SCHEME: ""}, 400, "haproxy: x-forwarded-proto missing"),
     "with another proxy's contract": (
         {URL: URL.replace("haproxy", "ingress-nginx")},
@@ -54,23 +54,23 @@ TOLD_APART = {
 }
 
 
-@pytest.mark.parametrize("name", TOLD_APART)
-def test_nobody_gets_in_and_the_administrator_sees_why(
+@pytest.mark.parametrize("name", RECOGNISED)
+def test_requests_are_refused_and_the_administrator_sees_why(
     name: str, portal: Portal, backend: Backend, events: Events, tmp_path: Path
 ) -> None:
-    mistake, status, event = TOLD_APART[name]
+    mistake, status, event = RECOGNISED[name]
     with haproxy_with(mistake, portal, backend, tmp_path) as haproxy:
         replies = [haproxy.ask("/page?x=1", headers=NAVIGATION, who=who) for who in ("", "alice")]
 
     assert [reply.status for reply in replies] == [status, status]
     assert backend.take() == []
-    assert events.tell(event)
+    assert events.report(event)
 
 
-def test_haproxys_own_address_for_a_clients_is_seen_in_the_list_of_refusals(
+def test_if_haproxy_sends_its_own_address_the_refusals_show_it(
     portal: Portal, backend: Backend, events: Events, tmp_path: Path
 ) -> None:
-    """A rule for the network that HAProxy is in would admit everybody: docs/haproxy.md warns of it."""
+    """A rule for HAProxy's own network would admit every client. docs/haproxy.md warns of it."""
     with haproxy_with({"txn.f:src()": "txn.f:dst()"}, portal, backend, tmp_path) as haproxy:
         reply = haproxy.ask("/office", headers=FETCH, who="alice")
 
@@ -78,7 +78,7 @@ def test_haproxys_own_address_for_a_clients_is_seen_in_the_list_of_refusals(
     assert events.name_a_refused_client(LOOPBACK)
 
 
-def test_the_clients_query_in_the_checks_own_is_no_filter(
+def test_a_clients_query_in_the_checks_url_is_not_a_filter(
     portal: Portal, backend: Backend, events: Events, tmp_path: Path
 ) -> None:
     mistake = {URL: "set-var-fmt(txn.ikd_check) /authgate/haproxy?%[query]\n"}
@@ -87,25 +87,25 @@ def test_the_clients_query_in_the_checks_own_is_no_filter(
 
     assert reply.status == 403
     assert backend.take() == []
-    assert events.tell("haproxy: unknown parameter in the check's URL", portal.origin("app"))
+    assert events.report("haproxy: unknown parameter in the check's URL", portal.origin("app"))
 
 
-def test_a_scheme_that_was_lost_is_an_unknown_origin(
+def test_a_wrong_scheme_is_an_unknown_origin(
     portal: Portal, backend: Backend, events: Events, tmp_path: Path
 ) -> None:
-    """A load balancer took the encryption off, and the configuration tells what HAProxy sees."""
+    """A load balancer removed the encryption, and the configuration sends the scheme that HAProxy sees."""
     with haproxy_with({"str(https)": "str(http)"}, portal, backend, tmp_path) as haproxy:
         reply = haproxy.ask("/page", headers=FETCH | {"X-Forwarded-Proto": "https"}, who="alice")
 
     assert reply.status == 403
     assert backend.take() == []
-    assert events.tell("haproxy: unknown origin", portal.origin("app").replace("https:", "http:"))
+    assert events.report("haproxy: unknown origin", portal.origin("app").replace("https:", "http:"))
 
 
-def test_a_load_balancer_that_is_believed_speaks_for_its_clients(
+def test_a_trusted_load_balancer_passes_its_clients_addresses_on(
     portal: Portal, backend: Backend, tmp_path: Path
 ) -> None:
-    """No mistake, but what docs/haproxy.md has for one in front."""
+    """This is not a mistake, but the configuration of docs/haproxy.md for a load balancer."""
     cleaning = "    # Removes every identity header"
     believed = {cleaning: f"    http-request set-src req.hdr(x-forwarded-for,-1)\n{cleaning}"}
     with haproxy_with(believed, portal, backend, tmp_path) as haproxy:
@@ -117,7 +117,7 @@ def test_a_load_balancer_that_is_believed_speaks_for_its_clients(
     assert received.all("X-Forwarded-For") == ["203.0.113.7"]
 
 
-def test_a_port_that_nobody_typed_is_an_unknown_origin(
+def test_a_wrong_port_is_an_unknown_origin(
     portal: Portal, backend: Backend, events: Events, tmp_path: Path
 ) -> None:
     told, wrong = "    acl is_portal var(txn.ikd_name)", free_port()
@@ -127,26 +127,26 @@ def test_a_port_that_nobody_typed_is_an_unknown_origin(
 
     assert reply.status == 403
     assert backend.take() == []
-    assert events.tell("haproxy: unknown origin", f"https://app.example.com:{wrong}")
+    assert events.report("haproxy: unknown origin", f"https://app.example.com:{wrong}")
 
 
 @pytest.fixture(scope="module")
 def published(portal: Portal, backend: Backend, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
-    """A proxy whose site of the portal hides no check."""
+    """A proxy that does not hide the checks on the portal's site."""
     folder = tmp_path_factory.mktemp("published")
     with mistaken("haproxy", {HIDDEN: ""}, portal, backend, folder, loopback=KEPT) as proxy:
         yield proxy
 
 
 @pytest.mark.parametrize("contract", ["nginx", "traefik", "caddy", "haproxy", "ingress-nginx?host=app"])
-def test_a_check_that_was_published_tells_outsiders_nothing(contract: str, published: Proxy) -> None:
+def test_a_published_check_reveals_no_user_to_outsiders(contract: str, published: Proxy) -> None:
     reply = ask_for_a_published_check(published, contract)
 
     assert reply.status in (400, 403, 404)
     assert reply.header("X-Auth-Request-User") == ""
 
 
-# ---- nobody gets in, and the portal cannot know why ------------------------------------------------------
+# ---- refused, without a reason that the portal can know --------------------------------------------------
 
 CLOSED = {
     "without the line that asks": {CHECK: ""},
@@ -166,7 +166,7 @@ CLOSED = {
 
 
 @pytest.mark.parametrize("name", CLOSED)
-def test_nobody_gets_in(name: str, portal: Portal, backend: Backend, tmp_path: Path) -> None:
+def test_requests_are_refused(name: str, portal: Portal, backend: Backend, tmp_path: Path) -> None:
     with haproxy_with(CLOSED[name], portal, backend, tmp_path) as haproxy:
         replies = [
             haproxy.ask(path, headers=FETCH, who=who)
@@ -178,10 +178,10 @@ def test_nobody_gets_in(name: str, portal: Portal, backend: Backend, tmp_path: P
     assert backend.take() == []
 
 
-def test_an_application_taken_for_the_portal_lets_nobody_in(
+def test_an_application_at_the_portals_address_cannot_admit_requests(
     portal: Portal, backend: Backend, tmp_path: Path
 ) -> None:
-    """It answers every check with 200 and a page."""
+    """The application answers every check with 200 and a page."""
     with haproxy_with({}, portal, backend, tmp_path, portal_at=backend.addresses["wiki"]) as haproxy:
         replies = [haproxy.ask("/page", headers=FETCH, who=who) for who in ("", "alice")]
 
@@ -189,7 +189,7 @@ def test_an_application_taken_for_the_portal_lets_nobody_in(
     assert {received.application for received in backend.take()} == {"wiki"}
 
 
-def test_a_name_with_the_clients_port_is_nobodys(portal: Portal, backend: Backend, tmp_path: Path) -> None:
+def test_a_host_with_a_port_is_refused(portal: Portal, backend: Backend, tmp_path: Path) -> None:
     mistake = {"req.fhdr(host),host_only,lower": "req.fhdr(host),lower"}
     with haproxy_with(mistake, portal, backend, tmp_path) as haproxy:
         reply = haproxy.ask("/page", headers=NAVIGATION, who="alice")
@@ -199,10 +199,10 @@ def test_a_name_with_the_clients_port_is_nobodys(portal: Portal, backend: Backen
 
 
 @pytest.mark.parametrize(("rule", "status"), [("http-response", 401), ("http-after-response", 200)])
-def test_an_error_page_that_turns_401_into_200_lets_nobody_in(
+def test_an_error_page_that_turns_401_into_200_does_not_open_the_application(
     rule: str, status: int, portal: Portal, backend: Backend, tmp_path: Path
 ) -> None:
-    """The portal's own answers pass no http-response rule."""
+    """No http-response rule applies to the portal's own answers."""
     changed = f"    {rule} set-status 200 if {{ status 401 }}\n"
     with haproxy_with({CHECK: changed + CHECK}, portal, backend, tmp_path) as haproxy:
         reply = haproxy.ask("/page", headers=FETCH)
@@ -212,7 +212,7 @@ def test_an_error_page_that_turns_401_into_200_lets_nobody_in(
     assert backend.take() == []
 
 
-def test_without_the_portals_address_it_does_not_start(tmp_path: Path) -> None:
+def test_without_the_portals_address_haproxy_does_not_start(tmp_path: Path) -> None:
     configuration, lua = tmp_path / "haproxy.cfg", DEPLOY / "haproxy" / "ikd.lua"
     text = SHIPPED.replace("    setenv IKD_PORTAL 127.0.0.1:8000\n", "")
     configuration.write_text(text.replace("/etc/haproxy/ikd.lua", str(lua)))
@@ -228,7 +228,7 @@ def test_without_the_portals_address_it_does_not_start(tmp_path: Path) -> None:
 # ---- what no portal can see: docs/haproxy.md says so -----------------------------------------------------
 
 
-def test_what_is_allowed_before_the_check_is_never_checked(
+def test_a_request_allowed_before_the_check_is_not_checked(
     portal: Portal, backend: Backend, tmp_path: Path
 ) -> None:
     mistake = {CHECK: "    http-request allow if { path_beg /assets/ }\n" + CHECK}
@@ -238,7 +238,7 @@ def test_what_is_allowed_before_the_check_is_never_checked(
     assert len(backend.take()) == 1
 
 
-def test_a_public_path_without_is_tricky_leads_elsewhere(
+def test_without_is_tricky_a_public_path_opens_other_paths(
     portal: Portal, backend: Backend, tmp_path: Path
 ) -> None:
     with haproxy_with({" !is_tricky": ""}, portal, backend, tmp_path) as haproxy:
@@ -247,7 +247,7 @@ def test_a_public_path_without_is_tricky_leads_elsewhere(
     assert len(backend.take()) == 1
 
 
-def test_an_identity_header_that_is_left_in_arrives_where_the_check_sets_none(
+def test_an_identity_header_that_is_kept_reaches_public_paths(
     portal: Portal, backend: Backend, tmp_path: Path
 ) -> None:
     mistake = {"    http-request del-header x-auth-request- -m beg\n": ""}
@@ -260,7 +260,7 @@ def test_an_identity_header_that_is_left_in_arrives_where_the_check_sets_none(
     assert names == [["mallory"], ["alice"]]
 
 
-def test_an_address_out_of_a_clients_header_is_the_clients_own(
+def test_an_address_from_a_clients_header_can_be_forged(
     portal: Portal, backend: Backend, tmp_path: Path
 ) -> None:
     cleaning = "    # Removes every identity header"

@@ -1,4 +1,4 @@
-"""HTTP/2 at the front: the same refusals, and nothing that only HTTP/2 can say lets anybody in."""
+"""HTTP/2 at the proxy: the same refusals, also for requests that only HTTP/2 can express."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Fields = list[tuple[str, str]]
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came back on the first stream; status 0 where the proxy reset it or hung up."""
+    """The answer on the first stream. The status is 0 if the proxy reset it or closed the connection."""
 
     status: int
     fields: Fields
@@ -37,7 +37,7 @@ class Answer:
 
 @pytest.fixture(params=SPEAK_HTTP2)
 def multiplexer(request: pytest.FixtureRequest) -> Proxy:
-    """Each proxy whose shipped configuration speaks HTTP/2."""
+    """Each proxy with HTTP/2 in its shipped configuration."""
     found = request.getfixturevalue(request.param)
     assert isinstance(found, Proxy)
     found.backend.take()
@@ -45,9 +45,9 @@ def multiplexer(request: pytest.FixtureRequest) -> Proxy:
 
 
 def ask(proxy: Proxy, fields: Fields, *, site: str = "app", wait: bool = True) -> Answer:
-    """Send the fields as they are, and nothing else; `wait` for the end of the answer, not only its head.
+    """Send the fields unchanged and nothing else. `wait` for the end of the answer, not only for its head.
 
-    Raises AssertionError where HTTP/1.1 is spoken.
+    Raises AssertionError if the proxy speaks HTTP/1.1.
     """
     plain = plain_connection(proxy.address, 5)
     with closing(tls_context("h2").wrap_socket(plain, server_hostname=proxy.portal.names[site])) as wire:
@@ -92,7 +92,7 @@ def request(
     return [*pseudo, *names, *cookie, *(more or [])]
 
 
-def test_who_is_signed_in_is_named(multiplexer: Proxy) -> None:
+def test_the_application_receives_the_signed_in_user(multiplexer: Proxy) -> None:
     answer = ask(multiplexer, request(multiplexer, who="alice"))
 
     [received] = multiplexer.backend.take()
@@ -111,7 +111,7 @@ def test_a_page_leads_to_the_portal(multiplexer: Proxy) -> None:
 
 
 @pytest.mark.parametrize("mark", "-_.!")
-def test_what_a_client_calls_itself_is_lost(multiplexer: Proxy, mark: str) -> None:
+def test_identity_headers_of_a_client_are_removed(multiplexer: Proxy, mark: str) -> None:
     names = ("x-auth-request-user", "remote-user", "x-forwarded-user", "x-ikd-jwt")
     claims = [(name.replace("-", mark), "mallory") for name in names]
 
@@ -122,7 +122,7 @@ def test_what_a_client_calls_itself_is_lost(multiplexer: Proxy, mark: str) -> No
         assert received.all("X-Auth-Request-User") == ["alice"]
 
 
-def test_a_cookie_in_crumbs_is_one_cookie(multiplexer: Proxy) -> None:
+def test_a_cookie_in_several_fields_is_one_cookie(multiplexer: Proxy) -> None:
     crumbs = [("cookie", "theme=dark"), ("cookie", multiplexer.portal.cookie("alice", "app"))]
 
     answer = ask(multiplexer, request(multiplexer, more=crumbs))
@@ -193,7 +193,7 @@ LINES: dict[str, Fields] = {
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """The answer to each oddity and line, and what reached applications meanwhile."""
+    """The answer to each oddity and line, and the requests that reached applications meanwhile."""
 
     answers: dict[str, Future[Answer]]
     received: list[Received]
@@ -206,7 +206,7 @@ def answers_of() -> dict[str, Answers]:
 
 @pytest.fixture
 def asked(multiplexer: Proxy, answers_of: dict[str, Answers]) -> Answers:
-    """All are asked at once: Envoy takes a second to close a connection that it refuses."""
+    """Send all at once, because Envoy takes a second to close a connection that it refuses."""
     if multiplexer.name not in answers_of:
         app = multiplexer.portal.host("app")
         with ThreadPoolExecutor(len(LINES) + len(ODDITIES)) as threads:
@@ -231,8 +231,8 @@ def with_host(fields: Fields, app: str) -> Fields:
 
 
 @pytest.mark.parametrize("oddity", ODDITIES)
-def test_nobody_gets_in_where_he_may_not_by(asked: Answers, oddity: str) -> None:
-    """bob is signed in at ops, and may not enter it; he may enter app."""
+def test_an_odd_request_with_a_sign_in_opens_no_forbidden_site(asked: Answers, oddity: str) -> None:
+    """bob is signed in at ops, which refuses him. He may open app."""
     answer = asked.answers[oddity].result()
 
     assert answer.status == 0 or answer.status >= 400
@@ -240,14 +240,14 @@ def test_nobody_gets_in_where_he_may_not_by(asked: Answers, oddity: str) -> None
 
 
 @pytest.mark.parametrize("line", LINES)
-def test_nobody_gets_in_by(multiplexer: Proxy, asked: Answers, line: str) -> None:
+def test_an_odd_http2_request_is_refused(multiplexer: Proxy, asked: Answers, line: str) -> None:
     answer = asked.answers[line].result()
 
-    # What is written in Go answers `OPTIONS *` by itself, with an empty 200.
+    # Go's library answers `OPTIONS *` by itself, with an empty 200.
     is_gos_own = line == "a star" and multiplexer.name in ("traefik", "caddy")
     assert answer.status == 0 or answer.status >= 300 or is_gos_own
     assert asked.received == []
 
 
-def test_every_one_of_them_has_a_name_of_its_own() -> None:
+def test_the_names_of_oddities_and_lines_differ() -> None:
     assert not ODDITIES.keys() & LINES.keys()

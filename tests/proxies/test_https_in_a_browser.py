@@ -1,4 +1,4 @@
-"""The configurations as shipped, with https: cookies that only https may set, in a real browser."""
+"""The shipped configurations with https in a real browser: cookies that can only be set over https."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.proxies.proxy import Proxy
 pytestmark = [pytest.mark.proxy, pytest.mark.browser]
 
 
-def test_one_sign_in_opens_two_domains_and_one_sign_out_closes_them(
+def test_one_sign_in_opens_two_domains_and_one_sign_out_closes_both(
     driver: Driver, playwright: Playwright, proxy: Proxy
 ) -> None:
     app, wiki = proxy.portal.origin("app"), proxy.portal.origin("wiki")

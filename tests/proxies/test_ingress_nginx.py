@@ -1,4 +1,4 @@
-"""What is ingress-nginx's alone: its redirect of each 401, warm checks, and shared cookie domains."""
+"""ingress-nginx only: its redirect of each 401, warm checks, and shared cookie domains."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.proxy
 
 
 def first_hop(proxy: Proxy, path: str, headers: dict[str, str], site: str = "app") -> Reply:
-    """Ask once, and follow nothing."""
+    """Send one request, without following redirects."""
     request = request_bytes("GET", path, proxy.portal.host(site), headers)
     reply = proxy.send(request, tls_name=proxy.portal.names[site])
     assert reply is not None
@@ -27,7 +27,9 @@ def first_hop(proxy: Proxy, path: str, headers: dict[str, str], site: str = "app
 
 
 @pytest.mark.parametrize("headers", [NAVIGATION, FETCH, WEBSOCKET], ids=["page", "fetch", "websocket"])
-def test_everybody_without_a_sign_in_is_sent_to_start(ingress_nginx: Proxy, headers: dict[str, str]) -> None:
+def test_without_a_sign_in_every_client_is_redirected_to_start(
+    ingress_nginx: Proxy, headers: dict[str, str]
+) -> None:
     reply = first_hop(ingress_nginx, "/page?a=1&b=%23", headers)
 
     app = ingress_nginx.portal.origin("app")
@@ -63,7 +65,7 @@ def test_the_portals_own_page_asks_to_sign_in(shared: Proxy) -> None:
     assert reply.header("Location").startswith("/accounts/login/?next=%2Fenter%3Frd%3D")
 
 
-def test_a_cookie_of_one_origin_opens_nothing_there(shared: Proxy) -> None:
+def test_a_cookie_for_one_origin_opens_no_site_of_a_shared_domain(shared: Proxy) -> None:
     token = shared.portal.tokens["alice"]["app"]
     cookie = f"{shared.portal.cookie_name('app')}={token}; __Secure-ikd_shared={token}"
 
@@ -71,7 +73,7 @@ def test_a_cookie_of_one_origin_opens_nothing_there(shared: Proxy) -> None:
     assert shared.backend.take() == []
 
 
-# ---- what the redirect to auth-signin can repeat ----------------------------------------------------------
+# ---- values that the redirect to auth-signin can repeat ---------------------------------------------------
 
 START = "https://$host/authgate/start"
 LAST, LAST_AND_LOCATION = "X-Ikd-Jwt,Authorization", "X-Ikd-Jwt,Authorization,X-Auth-Location"
@@ -82,7 +84,7 @@ COOKIES = {"Cookie": "ikd_state=sealed; __Host-ikd_nonce=secret"}
 def start_with_state(
     variable: str, more: dict[str, str], portal: Portal, backend: Backend, folder: Path
 ) -> Proxy:
-    """Start with an auth-signin that gives the portal a variable of nginx as `state`."""
+    """Start with an auth-signin that sends the portal a variable of nginx as `state`."""
     copy, running = folder / "ingress-nginx", folder / "running"
     copy.mkdir()
     running.mkdir()
@@ -108,10 +110,10 @@ STATES = {
 
 
 @pytest.mark.parametrize(("variable", "more", "state"), STATES.values(), ids=STATES)
-def test_the_redirect_repeats_a_header_of_the_answer_by_its_place_alone(
+def test_the_redirect_can_repeat_an_answers_header_only_by_its_position(
     variable: str, more: dict[str, str], state: str, portal: Portal, backend: Backend, tmp_path: Path
 ) -> None:
-    """Why the check hands nothing over here: $authHeader11 is a name that the controller promises nobody."""
+    """This is why the check passes no state: the controller does not document the name $authHeader11."""
     proxy = start_with_state(variable, more, portal, backend, tmp_path)
     try:
         reply = first_hop(proxy, "/page", NAVIGATION | COOKIES)
@@ -122,8 +124,6 @@ def test_the_redirect_repeats_a_header_of_the_answer_by_its_place_alone(
     assert reply.header("Location").startswith(f"{portal.origin('portal')}/continue?state={state}")
 
 
-def test_a_place_that_no_ingress_has_is_a_fault_of_all_sites(
-    portal: Portal, backend: Backend, tmp_path: Path
-) -> None:
+def test_an_unknown_position_breaks_all_sites(portal: Portal, backend: Backend, tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match='unknown "authheader11" variable'):
         start_with_state("$authHeader11", {}, portal, backend, tmp_path)

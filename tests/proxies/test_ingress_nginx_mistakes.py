@@ -1,4 +1,4 @@
-"""What comes of mistakes in deploy/ingress-nginx: nobody gets in, or docs/ingress-nginx.md says who does."""
+"""Mistakes in deploy/ingress-nginx: requests are refused, or its documentation says which get through."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def ingress_nginx_with(
 
 # ---- refused, and shown to the administrator -------------------------------------------------------------
 
-TOLD_APART = {
+RECOGNISED = {
     "without host": (
         {CHECK: "/authgate/ingress-nginx"},
         403,
@@ -69,14 +69,14 @@ TOLD_APART = {
         "ingress-nginx: unknown parameter in the check's URL",
     ),
 }
-NOT_TOLD = {
+UNREPORTED = {
     "with a path that is none": ({"/authgate/ingress-nginx": "/authgate/ingress"}, 500),
     "with a portal that is not there": ({ADDRESS: f"http://127.0.0.1:{free_port()}/authgate"}, 500),
 }
 
 
 def statuses_of_everybody(proxy: Proxy) -> set[int]:
-    """Ask for a page and for a public one, with and without headers that some contract reads."""
+    """Request a page and a public one, with and without the headers of the contracts."""
     spoofed = {"X-Forwarded-Method": "GET", "X-Forwarded-Uri": "/open", "X-Scheme": "https"}
     return {
         proxy.ask(path, who=who, headers=NAVIGATION | more).status
@@ -86,23 +86,23 @@ def statuses_of_everybody(proxy: Proxy) -> set[int]:
     }
 
 
-@pytest.mark.parametrize("name", TOLD_APART)
-def test_nobody_gets_in_and_the_administrator_sees_why(
+@pytest.mark.parametrize("name", RECOGNISED)
+def test_requests_are_refused_and_the_administrator_sees_why(
     name: str, portal: Portal, backend: Backend, events: Events, tmp_path: Path
 ) -> None:
-    mistake, status, event = TOLD_APART[name]
+    mistake, status, event = RECOGNISED[name]
     with ingress_nginx_with(mistake, portal, backend, tmp_path) as proxy:
         statuses = statuses_of_everybody(proxy)
 
     assert statuses == {status}
     assert backend.take() == []
-    assert events.tell(event)
+    assert events.report(event)
 
 
-def test_a_scheme_that_was_lost_behind_a_load_balancer_is_an_unknown_origin(
+def test_a_wrong_scheme_behind_a_load_balancer_is_an_unknown_origin(
     portal: Portal, backend: Backend, events: Events, tmp_path: Path
 ) -> None:
-    """The balancer took the encryption off, and the controller was told to take plain http."""
+    """The balancer removed the encryption, and the controller was configured to accept plain http."""
     mistake = {NO_BALANCER: f'  ssl-redirect: "false"\n{NO_BALANCER}'}
     headers = FETCH | {"X-Forwarded-Proto": "https", "Cookie": portal.cookie("alice", "app")}
     with ingress_nginx_with(mistake, portal, backend, tmp_path) as proxy:
@@ -111,15 +111,15 @@ def test_a_scheme_that_was_lost_behind_a_load_balancer_is_an_unknown_origin(
 
     assert reply is not None and reply.status == 403
     assert backend.take() == []
-    assert events.tell("ingress-nginx: unknown origin", portal.origin("app").replace("https:", "http:"))
+    assert events.report("ingress-nginx: unknown origin", portal.origin("app").replace("https:", "http:"))
 
 
-# ---- nobody gets in, and the portal cannot know why ------------------------------------------------------
+# ---- refused, without a reason that the portal can know --------------------------------------------------
 
 
-@pytest.mark.parametrize("name", NOT_TOLD)
-def test_nobody_gets_in(name: str, portal: Portal, backend: Backend, tmp_path: Path) -> None:
-    mistake, status = NOT_TOLD[name]
+@pytest.mark.parametrize("name", UNREPORTED)
+def test_requests_are_refused(name: str, portal: Portal, backend: Backend, tmp_path: Path) -> None:
+    mistake, status = UNREPORTED[name]
     with ingress_nginx_with(mistake, portal, backend, tmp_path) as proxy:
         statuses = statuses_of_everybody(proxy)
 
@@ -129,7 +129,7 @@ def test_nobody_gets_in(name: str, portal: Portal, backend: Backend, tmp_path: P
 
 @pytest.mark.parametrize("contract", ["nginx", "traefik", "haproxy", "ingress-nginx?host=app", "envoy/page"])
 @pytest.mark.parametrize("cleared", [CLEARED, ""], ids=["cleared", "not cleared"])
-def test_a_check_that_was_published_tells_outsiders_nothing(
+def test_a_published_check_reveals_no_user_to_outsiders(
     cleared: str, contract: str, portal: Portal, backend: Backend, tmp_path: Path
 ) -> None:
     mistake = {HIDDEN: HIDDEN.replace("authgate", "elsewhere"), CLEARED: cleared}
@@ -139,10 +139,10 @@ def test_a_check_that_was_published_tells_outsiders_nothing(
     assert reply.header("X-Auth-Request-User") == ""
 
 
-def test_an_error_page_with_200_shows_a_page_and_lets_nobody_in(
+def test_an_error_page_with_200_does_not_open_the_application(
     portal: Portal, backend: Backend, tmp_path: Path
 ) -> None:
-    """The page is that of the default backend, which answers with a status of its own."""
+    """The page is the default backend's, which answers with its own status."""
     annotations = ('custom-http-errors: "401"', "default-backend: wiki")
     errors = "".join(f"    nginx.ingress.kubernetes.io/{each}\n" for each in annotations)
     with ingress_nginx_with({SIGN_IN: errors}, portal, backend, tmp_path) as proxy:
@@ -155,7 +155,7 @@ def test_an_error_page_with_200_shows_a_page_and_lets_nobody_in(
 # ---- what the portal cannot see: docs/ingress-nginx.md names each -----------------------------------------
 
 
-def test_a_header_that_is_left_in_is_believed_where_the_answer_sets_none(
+def test_an_identity_header_that_is_kept_reaches_public_paths(
     portal: Portal, backend: Backend, tmp_path: Path
 ) -> None:
     claims = {"X-Auth-Request-User": "mallory", "X-Forwarded-Email": "mallory@example.com"}
@@ -167,7 +167,7 @@ def test_a_header_that_is_left_in_is_believed_where_the_answer_sets_none(
     assert received.all("X-Forwarded-Email") == ["mallory@example.com"]
 
 
-def test_forwarded_headers_that_are_believed_let_clients_choose_their_network(
+def test_trusted_forwarded_headers_let_clients_choose_their_address(
     portal: Portal, backend: Backend, tmp_path: Path
 ) -> None:
     mistake = {NO_BALANCER: NO_BALANCER.replace("false", "true")}

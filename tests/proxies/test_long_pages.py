@@ -1,4 +1,4 @@
-"""A page with a long address is opened byte for byte after a sign-in, in a real browser behind each proxy."""
+"""After a sign-in, a browser opens a page with a long address byte for byte, behind each proxy."""
 
 from __future__ import annotations
 

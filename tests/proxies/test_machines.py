@@ -1,4 +1,4 @@
-"""Programs behind each real proxy: what applications get to see of tokens, and the portal's own signature."""
+"""Programs behind each real proxy: applications receive no portal tokens, but the portal's signature."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def basic(name: str, password: str) -> str:
 
 
 @pytest.mark.parametrize("name", ["", "a", "al", "alice", "x-access-token"])
-def test_a_token_as_basic_goes_no_further_whatever_its_name(proxy: Proxy, name: str) -> None:
+def test_a_token_as_basic_does_not_reach_the_application(proxy: Proxy, name: str) -> None:
     proxy.ask("/data", headers={"Authorization": basic(name, proxy.portal.api_tokens["token"])})
 
     for received in proxy.backend.take():
@@ -28,7 +28,7 @@ def test_a_token_as_basic_goes_no_further_whatever_its_name(proxy: Proxy, name: 
 
 
 @pytest.mark.parametrize("name", ["", "a", "al", "ali"])
-def test_nginx_knows_a_token_by_its_form_where_no_check_is_made(nginx: Proxy, name: str) -> None:
+def test_nginx_removes_a_token_from_unchecked_requests(nginx: Proxy, name: str) -> None:
     token = nginx.portal.api_tokens["token"]
     for value in (basic(name, token), f"Bearer {token}", f"bearer   {token}", f"Token {token}"):
         nginx.ask("/public/logo.png", headers={"Authorization": value})
@@ -39,7 +39,7 @@ def test_nginx_knows_a_token_by_its_form_where_no_check_is_made(nginx: Proxy, na
 
 @pytest.mark.parametrize("path", ["/public/logo.png", "/page"])
 @pytest.mark.parametrize("own", [basic("alice", "ikd"), "Bearer ikd-x", "Digest a=b", "Basic aWtkXw=="])
-def test_nginx_leaves_what_only_looks_alike(nginx: Proxy, path: str, own: str) -> None:
+def test_nginx_keeps_values_that_only_look_like_a_token(nginx: Proxy, path: str, own: str) -> None:
     nginx.ask(path, headers={"Authorization": own}, who="alice")
 
     [received] = nginx.backend.take()
@@ -47,7 +47,7 @@ def test_nginx_leaves_what_only_looks_alike(nginx: Proxy, path: str, own: str) -
 
 
 @pytest.mark.parametrize("length", [100, 3000])
-def test_a_long_one_of_the_applications_own_arrives_whole(proxy: Proxy, length: int) -> None:
+def test_a_long_authorization_for_the_application_arrives_whole(proxy: Proxy, length: int) -> None:
     own = f"Negotiate {'Y' * length}"
 
     proxy.ask("/page", headers={"Authorization": own}, who="alice")
@@ -56,7 +56,7 @@ def test_a_long_one_of_the_applications_own_arrives_whole(proxy: Proxy, length: 
     assert received.all("Authorization") == [own]
 
 
-def test_two_at_once_let_nobody_in(proxy: Proxy) -> None:
+def test_two_authorization_headers_are_refused(proxy: Proxy) -> None:
     token = proxy.portal.api_tokens["token"]
     headers = [("Authorization", "Basic eDp5"), ("Authorization", f"Bearer {token}")]
 
@@ -80,9 +80,7 @@ def test_an_application_verifies_the_portals_signature(proxy: Proxy) -> None:
 
 
 @pytest.mark.parametrize("own", [basic("alice", "own"), "Bearer e30.e30.forged"])
-def test_what_a_browser_sends_never_stands_where_an_application_gets_an_id_token(
-    proxy: Proxy, own: str
-) -> None:
+def test_a_browser_cannot_forge_the_tokens_for_an_application(proxy: Proxy, own: str) -> None:
     sent = {"Authorization": own, "X-Auth-Request-Access-Token": "forged"}
 
     proxy.ask("/page", site="ops", headers=sent, who="alice")

@@ -1,4 +1,4 @@
-"""An application under maintenance, behind every proxy: its words for all but its owners, and no way in."""
+"""An application under maintenance, behind every proxy: all but its owners see the maintenance text."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ pytestmark = pytest.mark.proxy
 
 WORDS = "Back at noon"
 
-SAY_NOTHING = ("envoy", "envoy_gateway", "ingress_nginx")
-"""Those that pass on no 503 of the portal."""
+DROP_503 = ("envoy", "envoy_gateway", "ingress_nginx")
+"""Proxies that do not pass on the portal's 503."""
 
 
 def write(portal: Portal, *statements: str) -> None:
@@ -29,7 +29,7 @@ def write(portal: Portal, *statements: str) -> None:
 
 @pytest.fixture
 def closed(proxy: Proxy) -> Iterator[Proxy]:
-    """A proxy in front of a wiki under maintenance, whose owner is alice."""
+    """A proxy in front of a wiki under maintenance. alice is its owner."""
     before = proxy.ask("/page", site="wiki", headers=FETCH, who="bob").status
     write(
         proxy.portal,
@@ -53,17 +53,17 @@ def closed(proxy: Proxy) -> Iterator[Proxy]:
 
 
 def is_at_the_portal(proxy: Proxy, reply: Reply) -> bool:
-    """Return whether a reply leads to the portal, which shows the words with the status 503 itself."""
+    """Return whether a reply leads to the portal, which then shows the text with the status 503."""
     return reply.status in (302, 303) and reply.header("Location").startswith(
         f"{proxy.portal.origin('portal')}/continue?"
     )
 
 
 @pytest.mark.parametrize("who", ["bob", ""])
-def test_a_page_says_so(closed: Proxy, who: str) -> None:
+def test_a_page_shows_the_maintenance_text(closed: Proxy, who: str) -> None:
     reply = closed.ask("/page", site="wiki", headers=NAVIGATION, who=who)
 
-    if closed.name in SAY_NOTHING:
+    if closed.name in DROP_503:
         assert is_at_the_portal(closed, reply)
     else:
         assert (reply.status, reply.header("Retry-After")) == (503, "420")
@@ -71,14 +71,14 @@ def test_a_page_says_so(closed: Proxy, who: str) -> None:
     assert closed.backend.take() == []
 
 
-def test_a_script_reads_it_as_json(closed: Proxy) -> None:
+def test_a_script_gets_the_maintenance_text_as_json(closed: Proxy) -> None:
     reply = closed.ask("/page", site="wiki", headers=FETCH, who="bob")
 
     if closed.name == "ingress_nginx":
         assert reply.status == 403
     else:
         assert reply.status == 503
-    if closed.name not in SAY_NOTHING:
+    if closed.name not in DROP_503:
         assert json.loads(reply.body)["message"] == f"{WORDS} <b>"
     assert closed.backend.take() == []
 

@@ -1,4 +1,4 @@
-"""The smallest shipped configurations: one site, and nothing left open for being small."""
+"""The smallest shipped configurations: one site, and the same protection."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ FOR_SEVERAL = {
     "nginx for several": (start_nginx, "minimal.conf"),
     "traefik for several": (start_traefik, "several.yaml"),
 }
-"""The files for several portals; here all of these are one."""
+"""The files for several portals. Here, all of these are the same portal."""
 
 
 @pytest.fixture(scope="module", params=[*STARTERS, *FOR_SEVERAL])
 def smallest(
     request: pytest.FixtureRequest, portal: Portal, backend: Backend, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Proxy]:
-    """Each proxy with its smallest configuration, beside the one with the complete one."""
+    """Return each proxy with its smallest configuration, beside one with the complete configuration."""
     folder = tmp_path_factory.mktemp("smallest")
     if request.param in FOR_SEVERAL:
         start, file = FOR_SEVERAL[request.param]
@@ -58,11 +58,11 @@ def test_a_page_leads_to_the_portal(smallest: Proxy) -> None:
     assert reply.header("Location").startswith(f"{smallest.portal.origin('portal')}/continue?state=")
 
 
-def test_a_program_is_told_401(smallest: Proxy) -> None:
+def test_a_program_gets_401(smallest: Proxy) -> None:
     assert smallest.ask("/page", headers=FETCH).status == 401
 
 
-def test_who_is_signed_in_is_named(smallest: Proxy) -> None:
+def test_the_application_receives_the_signed_in_user(smallest: Proxy) -> None:
     smallest.ask("/page", headers=[*FETCH.items(), *((name, EVIL) for name in IDENTITY)], who="alice")
 
     [received] = smallest.backend.take()
@@ -70,14 +70,14 @@ def test_who_is_signed_in_is_named(smallest: Proxy) -> None:
     assert EVIL.encode() not in received.head
 
 
-def test_who_may_not_is_refused(smallest: Proxy) -> None:
+def test_a_user_without_access_is_refused(smallest: Proxy) -> None:
     reply = smallest.ask("/staff/rota", headers=NAVIGATION, who="bob")
 
     assert (reply.status, len(reply.header("X-Auth-Decision"))) == (403, 12 if smallest.tells_why else 0)
     assert smallest.backend.take() == []
 
 
-def test_userinfo_tells_who_is_signed_in(smallest: Proxy) -> None:
+def test_userinfo_returns_the_signed_in_user(smallest: Proxy) -> None:
     assert smallest.ask("/authgate/userinfo", headers=FETCH, who="alice").status == 200
 
 
@@ -98,7 +98,7 @@ def test_the_portals_pages_are_reached(smallest: Proxy) -> None:
     assert reply is not None and reply.status == 200
 
 
-def test_names_that_nobody_configured_are_refused(smallest: Proxy) -> None:
+def test_unknown_hosts_are_refused(smallest: Proxy) -> None:
     reply = smallest.send(request_bytes("GET", "/", "other.example.com", NAVIGATION))
 
     assert reply is not None and reply.status in (404, 421)

@@ -1,4 +1,4 @@
-"""The mistake that no file of a proxy shows: something stands in front, and the proxy is not told of it."""
+"""A mistake that no file of a proxy shows: a load balancer in front is not configured."""
 
 from __future__ import annotations
 
@@ -11,10 +11,8 @@ from tests.proxies.proxy import Proxy
 pytestmark = pytest.mark.proxy
 
 
-def test_a_load_balancer_that_a_proxy_is_not_told_of_stands_for_all_its_clients(
-    proxy: Proxy, events: Events
-) -> None:
-    """A rule for the balancer's network would admit everybody: the page of each proxy warns of it."""
+def test_clients_of_an_unconfigured_load_balancer_have_its_address(proxy: Proxy, events: Events) -> None:
+    """A rule for the balancer's network would admit every client. The page of each proxy warns of it."""
     reply = proxy.ask("/office", headers=FETCH | {"X-Forwarded-For": "203.0.113.7"}, who="alice")
 
     assert reply.status == 403

@@ -1,4 +1,4 @@
-"""What comes of mistakes in deploy/nginx: nobody gets in, or docs/nginx.md says who does."""
+"""Mistakes in deploy/nginx: requests are refused, or docs/nginx.md says which get through."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ location ^~ /oauth2/  { return 404; }
 
 # ---- refused, and shown to the administrator -------------------------------------------------------------
 
-TOLD_APART = {
+RECOGNISED = {
     "with Envoy's contract": (
         {PROXY_PASS: PROXY_PASS.replace("nginx;", "envoy;")},
         503,
@@ -61,23 +61,23 @@ TOLD_APART = {
 }
 
 
-@pytest.mark.parametrize("name", TOLD_APART)
-def test_nobody_gets_in_and_the_administrator_sees_why(
+@pytest.mark.parametrize("name", RECOGNISED)
+def test_requests_are_refused_and_the_administrator_sees_why(
     name: str, portal: Portal, backend: Backend, events: Events, tmp_path: Path
 ) -> None:
-    mistake, status, event = TOLD_APART[name]
+    mistake, status, event = RECOGNISED[name]
     with mistaken("nginx", mistake, portal, backend, tmp_path) as nginx:
         replies = [nginx.ask("/page", headers=NAVIGATION, who=who) for who in ("", "alice")]
 
     assert [reply.status for reply in replies] == [status, status]
     assert backend.take() == []
-    assert events.tell(event)
+    assert events.report(event)
 
 
-def test_nginxs_own_address_for_a_clients_is_seen_in_the_list_of_refusals(
+def test_if_nginx_sends_its_own_address_the_refusals_show_it(
     portal: Portal, backend: Backend, events: Events, tmp_path: Path
 ) -> None:
-    """A rule for the network that nginx is in would admit everybody: docs/nginx.md warns of it."""
+    """A rule for nginx's own network would admit every client. docs/nginx.md warns of it."""
     mistake = {FOR: "proxy_set_header X-Forwarded-For $server_addr;     # behind"}
     with mistaken("nginx", mistake, portal, backend, tmp_path) as nginx:
         reply = nginx.ask("/office", headers=FETCH, who="alice")
@@ -86,10 +86,10 @@ def test_nginxs_own_address_for_a_clients_is_seen_in_the_list_of_refusals(
     assert events.name_a_refused_client(LOOPBACK)
 
 
-# ---- nobody gets in, and the portal cannot know why ------------------------------------------------------
+# ---- refused, without a reason that the portal can know --------------------------------------------------
 
 
-def test_a_query_in_auth_request_lets_nobody_in(portal: Portal, backend: Backend, tmp_path: Path) -> None:
+def test_a_query_in_auth_request_is_refused(portal: Portal, backend: Backend, tmp_path: Path) -> None:
     mistake = {"auth_request /authgate/nginx/staff;": "auth_request /authgate/nginx?allowed_groups=staff;"}
     with mistaken("nginx", mistake, portal, backend, tmp_path) as nginx:
         replies = [nginx.ask("/staff/rota", headers=NAVIGATION, who=who) for who in ("", "alice", "bob")]
@@ -100,7 +100,7 @@ def test_a_query_in_auth_request_lets_nobody_in(portal: Portal, backend: Backend
 
 
 @pytest.mark.parametrize("headers", [NAVIGATION, FETCH], ids=["page", "fetch"])
-def test_an_error_page_with_200_shows_a_page_and_lets_nobody_in(
+def test_an_error_page_with_200_does_not_open_the_application(
     headers: dict[str, str], portal: Portal, backend: Backend, tmp_path: Path
 ) -> None:
     mistake = {"error_page 401 = @ikd_start;": "error_page 401 =200 @ikd_start;"}
@@ -112,7 +112,7 @@ def test_an_error_page_with_200_shows_a_page_and_lets_nobody_in(
     assert backend.take() == []
 
 
-def test_a_check_that_a_site_publishes_tells_people_their_own_name_alone(
+def test_a_check_published_on_a_site_reveals_only_the_users_own_name(
     portal: Portal, backend: Backend, tmp_path: Path
 ) -> None:
     internal = "    internal;\n    auth_request off;\n    client_max_body_size 0;             # by default"
@@ -129,14 +129,14 @@ def test_a_check_that_a_site_publishes_tells_people_their_own_name_alone(
 
 @pytest.fixture(scope="module")
 def published(portal: Portal, backend: Backend, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
-    """A proxy whose site of the portal hides no check."""
+    """A proxy that does not hide the checks on the portal's site."""
     folder = tmp_path_factory.mktemp("published")
     with mistaken("nginx", {HIDDEN: ""}, portal, backend, folder, loopback=KEPT) as proxy:
         yield proxy
 
 
 @pytest.mark.parametrize("contract", ["nginx", "traefik", "haproxy", "ingress-nginx?host=app", "envoy/page"])
-def test_a_check_that_the_portals_site_publishes_tells_outsiders_nothing(
+def test_a_check_published_on_the_portals_site_reveals_no_user_to_outsiders(
     contract: str, published: Proxy
 ) -> None:
     reply = ask_for_a_published_check(published, contract)
@@ -147,7 +147,7 @@ def test_a_check_that_the_portals_site_publishes_tells_outsiders_nothing(
 # ---- what the portal cannot see: docs/nginx.md names each -------------------------------------------------
 
 
-def test_an_application_without_its_include_hears_the_client(
+def test_without_its_include_an_application_receives_a_clients_identity_headers(
     portal: Portal, backend: Backend, tmp_path: Path
 ) -> None:
     location = "    location / {\n        include ikd/application.conf;\n        proxy_pass http://app;"
@@ -161,7 +161,7 @@ def test_an_application_without_its_include_hears_the_client(
     assert backend.take() == []
 
 
-def test_an_address_out_of_a_clients_header_is_the_clients_own(
+def test_an_address_from_a_clients_header_can_be_forged(
     portal: Portal, backend: Backend, tmp_path: Path
 ) -> None:
     mistake = {FOR: "proxy_set_header X-Forwarded-For $http_x_forwarded_for;     # behind"}

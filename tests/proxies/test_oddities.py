@@ -1,4 +1,4 @@
-"""Requests that no browser sends: a clear refusal, and nobody gets in."""
+"""Requests that no browser sends: each is refused."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ ODDITIES = {
 
 
 @pytest.mark.parametrize("oddity", ODDITIES)
-def test_nobody_gets_in_by(proxy: Proxy, oddity: str) -> None:
+def test_an_odd_request_is_refused(proxy: Proxy, oddity: str) -> None:
     reply = proxy.send(_request(proxy, oddity))
 
     assert reply is None or reply.status != 500
@@ -114,8 +114,8 @@ def test_nobody_gets_in_by(proxy: Proxy, oddity: str) -> None:
 
 
 @pytest.mark.parametrize("oddity", [name for name in ODDITIES if "Host" in name or "absolute" in name])
-def test_a_guests_cookie_opens_no_other_site_by(proxy: Proxy, oddity: str) -> None:
-    """bob may enter app and not ops: whichever name counts, the application is the one that was judged."""
+def test_an_odd_request_with_a_cookie_opens_no_other_site(proxy: Proxy, oddity: str) -> None:
+    """bob may open app and not ops. The request must reach the application that was checked."""
     cookie = proxy.portal.cookie("bob", "app")
 
     proxy.send(_request(proxy, oddity, f"Cookie: {cookie}\r\n"))
@@ -127,11 +127,11 @@ def test_a_guests_cookie_opens_no_other_site_by(proxy: Proxy, oddity: str) -> No
 
 
 @pytest.mark.parametrize("oddity", ODDITIES)
-def test_an_application_hears_of_nobody_whom_the_check_did_not_name_by(proxy: Proxy, oddity: str) -> None:
-    """alice is signed in, and may be let in or not; mallory is whom a client calls itself."""
+def test_an_odd_request_cannot_forge_the_user(proxy: Proxy, oddity: str) -> None:
+    """alice is signed in, and may be admitted or not. mallory is the name that the client claims."""
     more = f"Cookie: {proxy.portal.cookie('alice', 'app')}\r\nX-Auth-Request-User: mallory\r\n"
 
-    with suppress(TimeoutError):  # a body was announced, and comes never
+    with suppress(TimeoutError):  # a body was announced, and never arrives
         proxy.send(_request(proxy, oddity, more), timeout=1)
 
     for received in proxy.backend.take():
@@ -177,7 +177,7 @@ SMUGGLERS = {
     "Expect": ("Content-Length: {length}", "Expect: 100-continue"),
     "an upgrade": ("Content-Length: {length}", "Upgrade: h2c", "Connection: Upgrade"),
 }
-"""Headers of a request whose body begins with an empty chunk, and goes on with another request."""
+"""Headers of a request with a body that begins with an empty chunk, followed by another request."""
 
 
 METHODS = ("POST", "GET")
@@ -186,7 +186,7 @@ ATTEMPTS = {
     for smuggler in SMUGGLERS
     for method in METHODS
 }
-"""The mark of each, which both of its requests have."""
+"""The mark of each attempt, which both of its requests have."""
 
 
 def _attempt(proxy: Proxy, smuggler: str, method: str) -> bytes:
@@ -198,24 +198,24 @@ def _attempt(proxy: Proxy, smuggler: str, method: str) -> bytes:
 
 
 @pytest.fixture(scope="session")
-def arrived_through() -> dict[str, list[Received]]:
+def arrived_by_proxy() -> dict[str, list[Received]]:
     return {}
 
 
 @pytest.fixture
-def arrived(proxy: Proxy, arrived_through: dict[str, list[Received]]) -> list[Received]:
-    """What reaches applications of all attempts: they are made at once, so that one silence ends them all."""
-    if proxy.name not in arrived_through:
+def arrived(proxy: Proxy, arrived_by_proxy: dict[str, list[Received]]) -> list[Received]:
+    """Return what reaches applications in all attempts, which are made at once to wait only once."""
+    if proxy.name not in arrived_by_proxy:
         attempts = [_attempt(proxy, *each) for each in ATTEMPTS]
         conversations(proxy.address, attempts, tls_name=proxy.portal.names["app"])
-        arrived_through[proxy.name] = proxy.backend.take()
-    return arrived_through[proxy.name]
+        arrived_by_proxy[proxy.name] = proxy.backend.take()
+    return arrived_by_proxy[proxy.name]
 
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("smuggler", SMUGGLERS)
-def test_no_request_hides_in_another_by(arrived: list[Received], smuggler: str, method: str) -> None:
-    """Of a public page; what follows is a part of it for everybody, or a request that is checked like any."""
+def test_no_request_is_smuggled_in_another(arrived: list[Received], smuggler: str, method: str) -> None:
+    """Each is for a public page. The rest is part of its body, or a request that is checked itself."""
     mark = f"{ATTEMPTS[smuggler, method]}\r\n".encode()
     for received in arrived:
         if mark in received.head + b"\r\n" or b"attempt-" not in received.head:
@@ -223,8 +223,8 @@ def test_no_request_hides_in_another_by(arrived: list[Received], smuggler: str, 
             assert b"mallory" not in received.head
 
 
-def test_an_application_would_fall_for_it(backend: Backend) -> None:
-    """So that the rows above are kept out by the proxy."""
+def test_an_application_would_accept_a_smuggled_request(backend: Backend) -> None:
+    """This shows that the proxy is what stops the rows above."""
     address, _, port = backend.addresses["app"].rpartition(":")
     head = "POST /open/news HTTP/1.1\r\nContent-Length: 99\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
     backend.take()
@@ -248,27 +248,29 @@ HALVES = {
 
 
 @pytest.fixture
-def heard_of_halves(proxy: Proxy, heard_through: dict[str, dict[str, bytes]]) -> dict[str, bytes]:
-    """The answers to all halves. Their client says the rest never, and hangs up."""
-    if proxy.name not in heard_through:
+def answers_to_halves(proxy: Proxy, answers_by_proxy: dict[str, dict[str, bytes]]) -> dict[str, bytes]:
+    """Return the answers to all halves. The client never sends the rest, and closes the connection."""
+    if proxy.name not in answers_by_proxy:
         cookie, app = f"Cookie: {proxy.portal.cookie('alice', 'app')}\r\n", proxy.portal.host("app")
         sent = [half.replace("{app}", app).replace("{cookie}", cookie) for half in HALVES.values()]
         octets = [half.encode("latin-1") for half in sent]
         heard = conversations(proxy.address, octets, tls_name=proxy.portal.names["portal"], first=1)
         assert proxy.backend.take() == []
-        heard_through[proxy.name] = dict(zip(HALVES, heard, strict=True))
-    return heard_through[proxy.name]
+        answers_by_proxy[proxy.name] = dict(zip(HALVES, heard, strict=True))
+    return answers_by_proxy[proxy.name]
 
 
 @pytest.fixture(scope="session")
-def heard_through() -> dict[str, dict[str, bytes]]:
+def answers_by_proxy() -> dict[str, dict[str, bytes]]:
     return {}
 
 
 @pytest.mark.parametrize("half", HALVES)
-def test_half_a_request_reaches_nobody(proxy: Proxy, heard_of_halves: dict[str, bytes], half: str) -> None:
-    """alice's cookie is in the heads that are not whole."""
-    heard = heard_of_halves[half]
+def test_half_a_request_does_not_reach_an_application(
+    proxy: Proxy, answers_to_halves: dict[str, bytes], half: str
+) -> None:
+    """The complete heads among them have alice's cookie."""
+    heard = answers_to_halves[half]
 
     assert heard == b"" or int(heard.split(b" ")[1]) >= 300
     assert proxy.backend.take() == []

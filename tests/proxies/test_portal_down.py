@@ -1,4 +1,4 @@
-"""A portal that is gone, or says nothing: every proxy refuses."""
+"""The portal is down or silent: every proxy refuses."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.proxy
 
 
 def on_other_ports(portal: Portal) -> Portal:
-    """Return the same portal, for a second set of proxies on ports of their own."""
+    """Return the same portal for a second set of proxies, which use other ports."""
     other = Portal(**vars(portal))
     other.port, other.plain_port = free_port(), free_port()
     return other
@@ -33,10 +33,10 @@ def elsewhere(portal: Portal) -> Portal:
 
 
 @pytest.mark.parametrize("name", STARTERS)
-def test_without_a_portal_nobody_gets_in(
+def test_without_a_portal_requests_are_refused(
     name: str, elsewhere: Portal, backend: Backend, tmp_path: Path
 ) -> None:
-    """Asked all at once: HAProxy tries to connect for three seconds."""
+    """All are asked at once, because HAProxy tries to connect for three seconds."""
     proxy = STARTERS[name](elsewhere, backend, tmp_path, portal_at=f"127.0.0.1:{free_port()}")
     cookie = {"Cookie": elsewhere.cookie("alice", "app")}
     asked = [(path, NAVIGATION | cookie) for path in ("/", "/api/x", "/staff/", "/open")]
@@ -52,7 +52,7 @@ def test_without_a_portal_nobody_gets_in(
     assert backend.take() == []
 
 
-def test_nginx_says_that_the_portal_is_down(elsewhere: Portal, backend: Backend, tmp_path: Path) -> None:
+def test_nginx_shows_that_the_portal_is_down(elsewhere: Portal, backend: Backend, tmp_path: Path) -> None:
     proxy = STARTERS["nginx"](elsewhere, backend, tmp_path, portal_at=f"127.0.0.1:{free_port()}")
     try:
         reply = proxy.ask("/", headers=NAVIGATION)
@@ -65,9 +65,9 @@ def test_nginx_says_that_the_portal_is_down(elsewhere: Portal, backend: Backend,
 
 @dataclass(frozen=True)
 class Silence:
-    """What came of a page behind each proxy whose portal takes connections and never answers.
+    """The result of a page behind each proxy with a portal that accepts connections and never answers.
 
-    By the proxy's name: its patience, and the status, None without an answer.
+    Each proxy's patience and status are found by its name. The status is None without an answer.
     """
 
     answers: dict[str, Future[tuple[float, int | None]]]
@@ -76,7 +76,7 @@ class Silence:
 
 @pytest.fixture(scope="module")
 def silence(portal: Portal, backend: Backend, tmp_path_factory: pytest.TempPathFactory) -> Silence:
-    """All proxies wait at the same time."""
+    """Let all proxies wait at the same time."""
     backend.take()
     with socket.create_server(("127.0.0.1", 0), backlog=64) as silent, ThreadPoolExecutor() as threads:
         at = f"127.0.0.1:{silent.getsockname()[1]}"
@@ -92,7 +92,7 @@ def silence(portal: Portal, backend: Backend, tmp_path_factory: pytest.TempPathF
 
 @pytest.mark.xdist_group("proxies before a silent portal")
 @pytest.mark.parametrize("name", STARTERS)
-def test_with_a_silent_portal_nobody_gets_in(name: str, silence: Silence) -> None:
+def test_with_a_silent_portal_requests_are_refused(name: str, silence: Silence) -> None:
     patience, status = silence.answers[name].result()
 
     assert status == (503 if patience else None)
@@ -102,7 +102,7 @@ def test_with_a_silent_portal_nobody_gets_in(name: str, silence: Silence) -> Non
 def _answer_behind(
     start: StartProxy, portal: Portal, backend: Backend, folder: Path, portal_at: str
 ) -> tuple[float, int | None]:
-    """Ask with more patience than the proxy has. Traefik waits 30 s, and then returns 500."""
+    """Wait longer than the proxy does. Traefik waits 30 s, and then returns 500."""
     proxy = start(portal, backend, folder, portal_at=portal_at)
     cookie = {"Cookie": portal.cookie("alice", "app")}
     request = request_bytes("GET", "/", portal.host("app"), cookie)

@@ -1,4 +1,4 @@
-"""A proxy that takes any name for an application's serves it to nobody who asks under the portal's name."""
+"""If a proxy serves an application under any host, the portal's host does not open it."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ ANY_NAME = {
         "domains: [app.example.com]": 'domains: ["*"]  # domains: [app.example.com]',
     },
 }
-"""What somebody writes who has the portal served elsewhere: here its name is one of the application's."""
+"""A configuration of an administrator whose portal runs elsewhere: its host leads to an application."""
 
 
 @pytest.mark.parametrize("name", ANY_NAME)
-def test_the_portals_name_opens_no_application(
+def test_the_portals_host_opens_no_application(
     name: str, portal: Portal, backend: Backend, tmp_path: Path
 ) -> None:
     events = Events(portal)
@@ -56,4 +56,4 @@ def test_the_portals_name_opens_no_application(
 
     assert [reply.status for reply in replies] == [403] * len(replies)
     assert backend.take() == []
-    assert events.tell(f"{name}: the portal's own origin", portal.origin("portal"))
+    assert events.report(f"{name}: the portal's own origin", portal.origin("portal"))

@@ -1,4 +1,4 @@
-"""What can be reached from outside: the endpoints of protected origins, the portal's pages, and no check."""
+"""What clients can reach: the endpoints of protected origins and the portal's pages, but no check."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def targets() -> list[str]:
 
 @pytest.mark.parametrize("site", ["portal", "app", "wiki", "ops"])
 @pytest.mark.parametrize("target", targets())
-def test_no_check_can_be_asked_for(proxy: Proxy, target: str, site: str) -> None:
+def test_clients_cannot_request_a_check(proxy: Proxy, target: str, site: str) -> None:
     host = proxy.portal.host(site)
     request = request_bytes("GET", target, host, CONTRACT | {"X-Forwarded-Host": proxy.portal.host("app")})
 
@@ -72,7 +72,7 @@ def test_no_check_can_be_asked_for(proxy: Proxy, target: str, site: str) -> None
 
 @pytest.mark.parametrize("site", ["portal", "app"])
 @pytest.mark.parametrize("path", ["/authgate/nginx", "/oauth2/auth"])
-def test_no_check_can_be_asked_for_in_absolute_form(proxy: Proxy, path: str, site: str) -> None:
+def test_clients_cannot_request_a_check_in_absolute_form(proxy: Proxy, path: str, site: str) -> None:
     target = f"{proxy.portal.origin(site)}{path}"
 
     reply = proxy.send(request_bytes("GET", target, proxy.portal.host("app"), CONTRACT))
@@ -91,7 +91,7 @@ def is_sent_to_start(proxy: Proxy, site: str, reply: Reply) -> bool:
 @pytest.mark.parametrize("who", ["", "alice"])
 @pytest.mark.parametrize("site", ["app", "wiki", "ops"])
 @pytest.mark.parametrize("check", [*CHECKS, "/%61uthgate/nginx", "//authgate/nginx", "/authgate/./nginx"])
-def test_no_check_of_a_site_is_published(hider: Proxy, check: str, site: str, who: str) -> None:
+def test_sites_hide_the_checks(hider: Proxy, check: str, site: str, who: str) -> None:
     reply = hider.ask(check, site=site, headers=CONTRACT, who=who)
 
     assert reply.status == 404
@@ -119,7 +119,7 @@ EVERY_CHECK = {
 """The URL of each contract, and the headers that it reads."""
 
 
-def test_every_check_is_asked_for() -> None:
+def test_every_check_is_tested() -> None:
     asked = {url.partition("?")[0] for url in EVERY_CHECK}
 
     assert asked - {"/authgate/envoy/page"} == {url for url in checks("nginx") if not url.endswith("/")}
@@ -130,10 +130,10 @@ def test_every_check_is_asked_for() -> None:
 @pytest.mark.parametrize("slash", ["", "/"])
 @pytest.mark.parametrize("site", ["portal", "app"])
 @pytest.mark.parametrize("url", EVERY_CHECK)
-def test_the_answer_to_a_check_is_the_proxys_alone(
+def test_only_the_proxy_receives_the_answer_to_a_check(
     proxy: Proxy, url: str, site: str, slash: str, is_spoofed: bool, who: str
 ) -> None:
-    """What a site does not hide is a page like any other: checked itself, and then the application's."""
+    """If a site does not hide the URL, it is an ordinary page: it is checked, and the application answers."""
     path, question, query = url.format(host=proxy.portal.host("app")).partition("?")
     headers = FETCH | spoofed(proxy, url) if is_spoofed else dict(FETCH)
     if who:
@@ -178,7 +178,7 @@ def test_start_leads_to_the_portal(proxy: Proxy) -> None:
     assert reply.header("Location").startswith(f"{proxy.portal.origin('portal')}/continue?state=")
 
 
-def test_a_callback_with_nobodys_code_leads_to_the_portal(proxy: Proxy) -> None:
+def test_a_callback_with_an_unknown_code_leads_to_the_portal(proxy: Proxy) -> None:
     reply = proxy.ask(f"/authgate/callback?ikdcode={'A' * 43}&rd=%2Fpage", headers=NAVIGATION)
 
     assert reply.status == 302
@@ -192,14 +192,14 @@ def test_the_refused_page_is_reached(proxy: Proxy) -> None:
     assert reply.header("Content-Type").startswith("text/html")
 
 
-def test_userinfo_tells_who_is_signed_in(proxy: Proxy) -> None:
+def test_userinfo_returns_the_signed_in_user(proxy: Proxy) -> None:
     reply = proxy.ask("/authgate/userinfo", headers=FETCH, who="alice")
 
     assert reply.status == 200
     assert json.loads(reply.body)["user"] == "alice"
 
 
-def test_userinfo_tells_nobody_that_nobody_is(proxy: Proxy) -> None:
+def test_userinfo_without_a_sign_in_is_401(proxy: Proxy) -> None:
     reply = proxy.ask("/authgate/userinfo", headers=FETCH)
 
     assert reply.status == 401
@@ -213,15 +213,15 @@ def test_no_endpoint_reaches_the_application(proxy: Proxy, name: str) -> None:
 
 
 @pytest.mark.parametrize(("who", "status"), [("alice", 200), ("bob", 403)])
-def test_a_groups_location_lets_in_that_group_alone(proxy: Proxy, who: str, status: int) -> None:
-    """The portal's rules let everybody signed in into /staff/lounge: the proxy's filter narrows that."""
+def test_a_groups_location_admits_only_that_group(proxy: Proxy, who: str, status: int) -> None:
+    """The portal's rules admit all signed-in users to /staff/lounge. The proxy's filter is narrower."""
     reply = proxy.ask("/staff/lounge", headers=FETCH, who=who)
 
     assert reply.status == (status if proxy.has_filters else 200)
 
 
 @pytest.mark.parametrize(("who", "status"), [("alice", 200), ("bob", 403)])
-def test_a_groups_rule_lets_in_that_group_alone(proxy: Proxy, who: str, status: int) -> None:
+def test_a_groups_rule_admits_only_that_group(proxy: Proxy, who: str, status: int) -> None:
     reply = proxy.ask("/staff/rota", headers=FETCH, who=who)
 
     assert reply.status == status
@@ -243,7 +243,7 @@ def test_an_api_never_redirects(proxy: Proxy) -> None:
         "/public/%252e%252e/staff/",
     ],
 )
-def test_a_public_location_leads_nowhere_else(proxy: Proxy, path: str) -> None:
+def test_a_public_location_opens_no_other_path(proxy: Proxy, path: str) -> None:
     reply = proxy.ask(path, headers=FETCH)
 
     assert reply.status in (301, 400, 401, 403, 404)
@@ -253,7 +253,7 @@ def test_a_public_location_leads_nowhere_else(proxy: Proxy, path: str) -> None:
 @pytest.mark.parametrize(
     "host", ["other.example.com", "app.example.com.evil.example", "127.0.0.1", "localhost"]
 )
-def test_names_that_nobody_configured_are_refused(proxy: Proxy, host: str) -> None:
+def test_unknown_hosts_are_refused(proxy: Proxy, host: str) -> None:
     reply = proxy.send(request_bytes("GET", "/", host, NAVIGATION))
 
     assert reply is not None and reply.status in (404, 421)

@@ -1,7 +1,7 @@
-"""Paths that a proxy rewrites: rules speak of what the browser asked for, or the check is refused.
+"""Paths that a proxy rewrites: rules apply to the browser's path, or the check is refused.
 
-The site `app` has a rule for `/read` that grants GET alone, and one for all else. Without its prefix the path
-falls under the second.
+The site `app` has a rule for `/read` that grants only GET, and one for all other paths. Without its prefix,
+the path falls under the second.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def traefik_with(middleware: str, order: str) -> dict[str, str]:
     }
 
 
-SEEN_AS_SENT = {
+CHECKED_AS_SENT = {
     "nginx, rewrite last": (
         "nginx",
         {
@@ -114,11 +114,11 @@ SEEN_AS_SENT = {
 }
 
 
-@pytest.mark.parametrize("name", SEEN_AS_SENT)
-def test_a_rewritten_path_is_judged_as_the_browser_sent_it(
+@pytest.mark.parametrize("name", CHECKED_AS_SENT)
+def test_rules_apply_to_the_path_that_the_browser_sent(
     name: str, portal: Portal, backend: Backend, tmp_path: Path
 ) -> None:
-    kind, mistake = SEEN_AS_SENT[name]
+    kind, mistake = CHECKED_AS_SENT[name]
     with mistaken(kind, mistake, portal, backend, tmp_path) as proxy:
         posted = proxy.ask("/read/it?x=1", method="POST", headers=FETCH, who="alice")
         stolen = backend.take()
@@ -131,7 +131,7 @@ def test_a_rewritten_path_is_judged_as_the_browser_sent_it(
     assert [each.request_line.split()[1] for each in received] == ["/it?x=1"]
 
 
-def test_the_way_back_is_to_the_page_that_the_browser_asked_for(
+def test_the_user_returns_to_the_page_that_the_browser_requested(
     portal: Portal, backend: Backend, tmp_path: Path
 ) -> None:
     check = CADDY_CHECK.replace("/authgate/caddy?", "/authgate/nginx?")
@@ -152,7 +152,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_traefik_lets_nobody_in_by_a_path_that_it_rewrote_before_the_check(
+def test_a_path_that_traefik_rewrites_before_the_check_is_refused(
     name: str, portal: Portal, backend: Backend, events: Events, tmp_path: Path
 ) -> None:
     mistake = traefik_with(REFUSED[name], "[rewriting, ikd]")
@@ -169,18 +169,18 @@ def test_traefik_lets_nobody_in_by_a_path_that_it_rewrote_before_the_check(
     assert [reply.status for reply in replies] == [400] * 4
     assert elsewhere.status == 200
     assert [received.application for received in backend.take()] == ["wiki"]
-    assert events.tell(f"traefik: {header}: the path was rewritten before the check", portal.origin("app"))
+    assert events.report(f"traefik: {header}: the path was rewritten before the check", portal.origin("app"))
 
 
 @pytest.mark.parametrize("header", ["X-Forwarded-Prefix", "X_Forwarded_Prefix"])
-def test_a_client_cannot_name_a_prefix_through_traefik(traefik: Proxy, header: str) -> None:
+def test_a_client_cannot_set_the_prefix_header_of_traefik(traefik: Proxy, header: str) -> None:
     assert traefik.ask("/page", headers=FETCH | {header: "/x"}, who="alice").status == 200
 
 
-# ---- what the portal cannot see: the page of each proxy names it ------------------------------------------
+# ---- what the portal cannot see; the page of each proxy names it ------------------------------------------
 
 
-def test_a_prefix_that_traefik_adds_before_the_check_is_judged_too(
+def test_rules_apply_to_a_prefix_that_traefik_adds_before_the_check(
     portal: Portal, backend: Backend, tmp_path: Path
 ) -> None:
     mistake = traefik_with("addPrefix: {prefix: /v1}", "[rewriting, ikd]")
@@ -190,7 +190,7 @@ def test_a_prefix_that_traefik_adds_before_the_check_is_judged_too(
     assert [received.request_line.split()[1] for received in backend.take()] == ["/v1/read/it"]
 
 
-def test_a_path_that_haproxy_rewrites_above_the_first_rule_is_judged_as_it_is_then(
+def test_rules_apply_to_a_path_that_haproxy_rewrites_above_the_first_rule(
     portal: Portal, backend: Backend, tmp_path: Path
 ) -> None:
     first = "    http-request set-var(txn.ikd_uri) pathq\n"

@@ -1,4 +1,4 @@
-"""Who a client says it is never reaches an application, nor do the portal's cookies where a proxy can cut."""
+"""Applications receive no identity headers of a client, and no portal cookies if a proxy can remove them."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ EVIL = "mallory"
 
 @pytest.mark.parametrize("spelling", SPELLINGS)
 @pytest.mark.parametrize("path", LOCATIONS)
-def test_what_a_client_calls_itself_is_lost(proxy: Proxy, path: str, spelling: str) -> None:
+def test_identity_headers_of_a_client_are_removed(proxy: Proxy, path: str, spelling: str) -> None:
     site, who = LOCATIONS[path]
     claims = [(SPELLINGS[spelling](name), EVIL) for name in IDENTITY + ANOTHER_URL]
 
@@ -73,7 +73,7 @@ def test_what_a_client_calls_itself_is_lost(proxy: Proxy, path: str, spelling: s
 
 
 @pytest.mark.parametrize("path", LOCATIONS)
-def test_what_a_client_calls_itself_twice_is_lost(proxy: Proxy, path: str) -> None:
+def test_repeated_identity_headers_of_a_client_are_removed(proxy: Proxy, path: str) -> None:
     site, who = LOCATIONS[path]
     claims = [(name, EVIL) for name in IDENTITY for _ in range(2)]
 
@@ -97,7 +97,7 @@ SEVERAL_LINES: dict[str, Callable[[str], Lines]] = {
 
 @pytest.mark.parametrize("lines", SEVERAL_LINES)
 @pytest.mark.parametrize("path", ["/page", "/open/news", "/open/news?signed-in", "/live/feed"])
-def test_a_client_that_names_itself_in_several_lines_keeps_the_portals_values_alone(
+def test_several_identity_headers_of_a_client_leave_only_the_portals(
     proxy: Proxy, path: str, lines: str
 ) -> None:
     site, who = LOCATIONS[path]
@@ -106,7 +106,7 @@ def test_a_client_that_names_itself_in_several_lines_keeps_the_portals_values_al
     reply = proxy.ask(path, site=site, who=who, headers=[*FETCH.items(), *claims])
 
     received = proxy.backend.take()
-    assert (reply.status, len(received)) in ((200, 1), (400, 0))  # 400: a name that the proxy refuses
+    assert (reply.status, len(received)) in ((200, 1), (400, 0))  # 400: the proxy refuses the name
     for each in received:
         assert EVIL.encode() not in each.head
         assert [value for value in each.all("X-Auth-Request-User") if value] == [who] * bool(who)
@@ -114,7 +114,7 @@ def test_a_client_that_names_itself_in_several_lines_keeps_the_portals_values_al
 
 
 @pytest.mark.parametrize("path", [path for path, (_, who) in LOCATIONS.items() if who])
-def test_a_client_cannot_take_its_name_away(proxy: Proxy, path: str) -> None:
+def test_a_client_cannot_remove_identity_headers(proxy: Proxy, path: str) -> None:
     site, who = LOCATIONS[path]
     names = "close, X-Auth-Request-User, X-Auth-Request-Groups"
 
@@ -125,7 +125,7 @@ def test_a_client_cannot_take_its_name_away(proxy: Proxy, path: str) -> None:
         assert received.all("X-Auth-Request-Groups") == ["staff"]
 
 
-def test_a_client_cannot_take_away_what_was_asked_for(proxy: Proxy) -> None:
+def test_a_client_cannot_remove_the_headers_of_the_check(proxy: Proxy) -> None:
     names = "close, X-Forwarded-Host, X-Forwarded-Uri, X-Forwarded-Method, X-Forwarded-For, X-Forwarded-Proto"
 
     reply = proxy.ask("/staff/rota", who="bob", headers=[*FETCH.items(), ("Connection", names)])
@@ -148,7 +148,7 @@ def test_a_client_cannot_take_away_what_was_asked_for(proxy: Proxy) -> None:
     ],
     ids=lambda claim: claim[0],
 )
-def test_a_client_does_not_say_what_it_asked_for(proxy: Proxy, claim: tuple[str, str]) -> None:
+def test_a_client_cannot_set_the_headers_of_the_check(proxy: Proxy, claim: tuple[str, str]) -> None:
     reply = proxy.ask("/staff/rota", who="bob", headers=[*FETCH.items(), claim])
 
     assert reply.status == 403
@@ -165,32 +165,32 @@ def test_a_client_does_not_say_what_it_asked_for(proxy: Proxy, claim: tuple[str,
     ],
     ids=lambda claim: claim[0],
 )
-def test_a_client_comes_back_to_the_page_that_it_asked_for(proxy: Proxy, claim: tuple[str, str]) -> None:
+def test_a_client_returns_to_the_page_that_it_requested(proxy: Proxy, claim: tuple[str, str]) -> None:
     reply = proxy.ask("/page/%C3%A9?x=1&x=2&y=%23", headers=[*NAVIGATION.items(), claim])
 
-    assert page_to_come_back_to(reply) == "/page/%C3%A9?x=1&x=2&y=%23"
+    assert page_to_return_to(reply) == "/page/%C3%A9?x=1&x=2&y=%23"
 
 
-def page_to_come_back_to(reply: Reply) -> str:
-    """Return the page in the state that the portal receives; it is signed, not secret."""
+def page_to_return_to(reply: Reply) -> str:
+    """Return the page in the state that the portal receives. It is signed, not secret."""
     sealed = parse_qs(urlsplit(reply.header("Location")).query)["state"][0].partition(".")[0]
     uri: str = json.loads(base64.urlsafe_b64decode(sealed + "=" * (-len(sealed) % 4)))[1]
     return uri
 
 
-def test_a_client_does_not_choose_its_network(proxy: Proxy) -> None:
+def test_a_client_cannot_choose_its_network(proxy: Proxy) -> None:
     reply = proxy.ask("/office", who="alice", headers=[*FETCH.items(), ("X-Forwarded-For", "203.0.113.7")])
 
     assert reply.status == 403
     assert proxy.backend.take() == []
 
 
-def test_a_client_is_known_by_its_address(proxy: Proxy) -> None:
+def test_the_application_receives_the_clients_own_address(proxy: Proxy) -> None:
     proxy.ask("/page", who="alice", headers=[*FETCH.items(), ("X-Forwarded-For", "203.0.113.7")])
 
     [received] = proxy.backend.take()
     said = received.all("X-Forwarded-For")[-1].split(",")[-1].strip()
-    # For a client on its own machine, Envoy says the machine's address.
+    # For a client on its own machine, Envoy sends the machine's address.
     assert said == "127.0.0.1" or (proxy.name == "envoy_gateway" and said != "203.0.113.7")
 
 
@@ -205,7 +205,7 @@ def test_a_cookie_of_another_site_opens_nothing(proxy: Proxy) -> None:
 @pytest.mark.parametrize(
     ("before", "after"), [("", ""), ("theme=dark; ", ""), ("", "; lang=de"), ("theme=dark; ", "; lang=de")]
 )
-def test_the_portals_cookies_stay_out_of_applications(
+def test_the_portals_cookies_do_not_reach_applications(
     cutter: Proxy, path: str, before: str, after: str
 ) -> None:
     site, _ = LOCATIONS[path]
@@ -234,15 +234,15 @@ def test_the_portals_cookies_stay_out_of_applications(
         "; ".join(f"ikd_gate_{port}=x; own_{port}=y" for port in range(8000, 8020)),
     ],
 )
-def test_the_portals_cookies_stay_out_however_they_come(cutter: Proxy, cookies: str) -> None:
+def test_the_portals_cookies_are_removed_in_every_form(cutter: Proxy, cookies: str) -> None:
     cutter.ask("/public/logo.png", headers=[("Cookie", cookies)])
 
     [received] = cutter.backend.take()
     assert b"ikd_" not in received.head
 
 
-def test_cookies_of_other_ports_leave_the_applications_own_as_they_are(cutter: Proxy) -> None:
-    """Browsers send the cookies of a host's ports to each of them, older ones first."""
+def test_cookies_of_other_ports_do_not_change_the_applications_own(cutter: Proxy) -> None:
+    """Browsers send the cookies of all ports to each port of a host, older ones first."""
     at_ports = [f"__Host-ikd_gate_{port}=x; __Host-ikd_nonce_{port}=x; own_{port}=1" for port in range(6)]
 
     cutter.ask("/public/logo.png", headers=[("Cookie", "; ".join(["theme=dark", *at_ports]))])
@@ -252,7 +252,7 @@ def test_cookies_of_other_ports_leave_the_applications_own_as_they_are(cutter: P
     assert "".join(received.all("Cookie")) == "; ".join(kept)
 
 
-def test_the_portals_cookies_stay_out_in_several_lines(cutter: Proxy) -> None:
+def test_the_portals_cookies_are_removed_from_several_lines(cutter: Proxy) -> None:
     lines = [("Cookie", "a=b; __Host-ikd_gate=x"), ("Cookie", "ikd_nonce=x"), ("Cookie", "c=d")]
 
     cutter.ask("/public/logo.png", headers=lines)
@@ -269,7 +269,7 @@ def test_the_portals_cookies_stay_out_in_several_lines(cutter: Proxy) -> None:
         "xikd_gate=1; ikd_gates=2; ikd_gate_=3; ikd_gate_x=4",
     ],
 )
-def test_an_applications_own_cookies_arrive_as_they_are(proxy: Proxy, cookies: str) -> None:
+def test_an_applications_own_cookies_arrive_unchanged(proxy: Proxy, cookies: str) -> None:
     proxy.ask("/public/logo.png", headers=[("Cookie", cookies)])
 
     [received] = proxy.backend.take()
@@ -277,7 +277,7 @@ def test_an_applications_own_cookies_arrive_as_they_are(proxy: Proxy, cookies: s
 
 
 @pytest.mark.parametrize("path", LOCATIONS)
-def test_a_client_does_not_speak_past_the_proxy(proxy: Proxy, path: str) -> None:
+def test_a_client_cannot_open_a_tunnel_through_the_proxy(proxy: Proxy, path: str) -> None:
     """Upgrade: h2c would open a tunnel to the application, and no request in it would be checked."""
     site, who = LOCATIONS[path]
     tunnel = {
@@ -315,7 +315,7 @@ def test_an_upload_without_a_sign_in_is_refused(proxy: Proxy) -> None:
     assert proxy.backend.take() == []
 
 
-def test_an_applications_answer_comes_back_as_it_is(proxy: Proxy) -> None:
+def test_an_applications_answer_comes_back_unchanged(proxy: Proxy) -> None:
     reply = proxy.ask("/page", who="alice", headers=FETCH)
 
     assert reply.all("Set-Cookie") == ["theme=dark; Path=/"]

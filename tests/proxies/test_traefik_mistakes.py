@@ -1,4 +1,4 @@
-"""What comes of mistakes in deploy/traefik: nobody gets in, or docs/traefik.md says who does."""
+"""Mistakes in deploy/traefik: requests are refused, or docs/traefik.md says which get through."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ PLAIN = """\
           scheme: https
 """
 BEHIND_A_BALANCER = {PLAIN: '    address: ":80"     # to: websecure\n'}
-"""The encryption is taken off in front of Traefik."""
+"""A load balancer in front of Traefik removes the encryption."""
 
 # ---- refused, and shown to the administrator -------------------------------------------------------------
 
-TOLD_APART = {
+RECOGNISED = {
     "with ingress-nginx's contract": (
         {ADDRESS: ADDRESS.replace("/traefik\n", "/ingress-nginx\n")},
         403,
@@ -66,21 +66,21 @@ TOLD_APART = {
 }
 
 
-@pytest.mark.parametrize("name", TOLD_APART)
-def test_nobody_gets_in_and_the_administrator_sees_why(
+@pytest.mark.parametrize("name", RECOGNISED)
+def test_requests_are_refused_and_the_administrator_sees_why(
     name: str, portal: Portal, backend: Backend, events: Events, tmp_path: Path
 ) -> None:
-    mistake, status, event = TOLD_APART[name]
+    mistake, status, event = RECOGNISED[name]
     with mistaken("traefik", mistake, portal, backend, tmp_path) as traefik:
         replies = [traefik.ask("/page", headers=NAVIGATION, who=who) for who in ("", "alice")]
 
     assert [reply.status for reply in replies] == [status, status]
     assert backend.take() == []
-    assert events.tell(event)
+    assert events.report(event)
 
 
 def over_plain_http(traefik: Proxy, path: str) -> Reply:
-    """Ask as a load balancer does that has taken the encryption off, on behalf of alice in the office."""
+    """Send a request of alice in the office as a load balancer does that has removed the encryption."""
     portal = traefik.portal
     headers = {
         **FETCH,
@@ -94,7 +94,7 @@ def over_plain_http(traefik: Proxy, path: str) -> Reply:
     return reply
 
 
-def test_a_scheme_that_was_lost_behind_a_load_balancer_is_an_unknown_origin(
+def test_a_wrong_scheme_behind_a_load_balancer_is_an_unknown_origin(
     portal: Portal, backend: Backend, events: Events, tmp_path: Path
 ) -> None:
     with mistaken("traefik", BEHIND_A_BALANCER, portal, backend, tmp_path) as traefik:
@@ -102,13 +102,13 @@ def test_a_scheme_that_was_lost_behind_a_load_balancer_is_an_unknown_origin(
 
     assert reply.status == 403
     assert backend.take() == []
-    assert events.tell("traefik: unknown origin", portal.origin("app").replace("https:", "http:"))
+    assert events.report("traefik: unknown origin", portal.origin("app").replace("https:", "http:"))
 
 
-def test_a_load_balancer_that_is_named_speaks_for_its_clients(
+def test_a_configured_load_balancer_passes_its_clients_addresses_on(
     portal: Portal, backend: Backend, tmp_path: Path
 ) -> None:
-    """No mistake, but half the cure of the one before: IKD_FORWARDED_HOPS=1 is the other, for addresses."""
+    """This is half the cure of the mistake before. The other half, for addresses, is IKD_FORWARDED_HOPS=1."""
     named = BEHIND_A_BALANCER | {
         PLAIN: '    address: ":80"     # to: websecure\n    forwardedHeaders: {trustedIPs: [127.0.0.1]}\n'
     }
@@ -119,10 +119,10 @@ def test_a_load_balancer_that_is_named_speaks_for_its_clients(
     assert len(backend.take()) == 1
 
 
-# ---- nobody gets in, and the portal cannot know why ------------------------------------------------------
+# ---- refused, without a reason that the portal can know --------------------------------------------------
 
 
-def test_a_middleware_that_is_not_there_leaves_the_site_out(
+def test_with_a_missing_middleware_the_site_is_not_served(
     portal: Portal, backend: Backend, tmp_path: Path
 ) -> None:
     mistake = {"middlewares: [ikd]": "middlewares: [ikd-chain]"}
@@ -134,7 +134,7 @@ def test_a_middleware_that_is_not_there_leaves_the_site_out(
     assert backend.take() == []
 
 
-def test_without_the_clients_headers_everybody_is_sent_to_sign_in(
+def test_without_the_clients_headers_every_user_is_sent_to_sign_in(
     portal: Portal, backend: Backend, tmp_path: Path
 ) -> None:
     mistake = {ADDRESS: ADDRESS.replace("trust", 'authRequestHeaders: ["Accept"]\n        trust')}
@@ -145,7 +145,7 @@ def test_without_the_clients_headers_everybody_is_sent_to_sign_in(
     assert backend.take() == []
 
 
-def test_an_error_page_with_200_shows_a_page_and_lets_nobody_in(
+def test_an_error_page_with_200_does_not_open_the_application(
     portal: Portal, backend: Backend, tmp_path: Path
 ) -> None:
     """The page is one of the wiki's."""
@@ -163,7 +163,7 @@ def test_an_error_page_with_200_shows_a_page_and_lets_nobody_in(
 
 @pytest.fixture(scope="module")
 def published(portal: Portal, backend: Backend, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
-    """A proxy whose site of the portal hides no check."""
+    """A proxy that does not hide the checks on the portal's site."""
     folder = tmp_path_factory.mktemp("published")
     with mistaken(
         "traefik", {HIDDEN: "Host(`sso.example.com`)"}, portal, backend, folder, loopback=KEPT
@@ -172,16 +172,16 @@ def published(portal: Portal, backend: Backend, tmp_path_factory: pytest.TempPat
 
 
 @pytest.mark.parametrize("contract", ["nginx", "traefik", "haproxy", "ingress-nginx?host=app", "envoy/page"])
-def test_a_check_that_was_published_tells_outsiders_nothing(contract: str, published: Proxy) -> None:
+def test_a_published_check_reveals_no_user_to_outsiders(contract: str, published: Proxy) -> None:
     reply = ask_for_a_published_check(published, contract)
 
     assert reply.header("X-Auth-Request-User") == ""
 
 
-def test_the_check_of_ingress_nginx_is_not_traefiks_to_ask_for(
+def test_traefik_cannot_use_the_check_for_ingress_nginx(
     portal: Portal, backend: Backend, events: Events, tmp_path: Path
 ) -> None:
-    """Its provider for the annotations passes X-Original-URL on as a client sent it."""
+    """Traefik's provider for these annotations passes X-Original-URL on as a client sent it."""
     mistake = {
         "/authgate/traefik\n": f"/authgate/ingress-nginx?host={portal.host('app')}\n",
         "[ikd-clean, ikd-check]": "[ikd-check]",
@@ -201,13 +201,13 @@ def test_the_check_of_ingress_nginx_is_not_traefiks_to_ask_for(
 
     assert [reply.status for reply in replies] == [403] * 4
     assert backend.take() == []
-    assert events.tell("ingress-nginx: x-forwarded-proto, which ingress-nginx never sends")
+    assert events.report("ingress-nginx: x-forwarded-proto, which ingress-nginx never sends")
 
 
 # ---- what the portal cannot see: docs/traefik.md names each -----------------------------------------------
 
 
-def test_a_name_that_is_left_in_is_believed_where_the_answer_sets_none(
+def test_an_identity_header_that_is_kept_reaches_public_paths(
     portal: Portal, backend: Backend, tmp_path: Path
 ) -> None:
     mistake = {CHAIN: CHAIN.replace("ikd-clean, ", ""), "[ikd-clean, ikd-plain-path]": "[ikd-plain-path]"}
@@ -223,7 +223,7 @@ def test_a_name_that_is_left_in_is_believed_where_the_answer_sets_none(
     assert public.all("X-Auth-Request-User") == ["mallory"]
 
 
-def test_an_entry_point_that_trusts_everybody_lets_clients_say_what_they_asked_for(
+def test_an_entry_point_that_trusts_all_clients_lets_them_set_the_checks_headers(
     portal: Portal, backend: Backend, tmp_path: Path
 ) -> None:
     mistake = {"      trustedIPs: []\n": "      insecure: true\n"}

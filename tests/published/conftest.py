@@ -1,4 +1,4 @@
-"""Configurations written for oauth2-proxy, taken as they were published: only addresses are replaced."""
+"""Published configurations for oauth2-proxy. Only their addresses are replaced."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def backend() -> Iterator[Backend]:
 
 @pytest.fixture(scope="module")
 def nginx(ports: None, backend: Backend, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Portal]:
-    """A portal for oauth2-proxy's contract of nginx, and the published server, as docs/nginx.md says."""
+    """A portal with oauth2-proxy's contract for nginx, and the published server, as docs/nginx.md says."""
     folder = tmp_path_factory.mktemp("published-nginx")
     portal = start_portal(folder, scheme="http", domains=NAMES, port=80)
     shutil.copytree(DEPLOY / "nginx" / "ikd", folder / "ikd")
@@ -86,7 +86,7 @@ def nginx(ports: None, backend: Backend, tmp_path_factory: pytest.TempPathFactor
 
 @pytest.fixture(scope="module")
 def traefik(ports: None, backend: Backend, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Portal]:
-    """A portal for oauth2-proxy's contract of Traefik, and the published objects for the file provider."""
+    """A portal with oauth2-proxy's contract for Traefik, and the published objects for the file provider."""
     folder = tmp_path_factory.mktemp("published-traefik")
     portal = start_portal(
         folder, scheme="http", domains=NAMES, port=80, without_proxy=True, IKD_OAUTH2_CONTRACT="traefik"
@@ -112,7 +112,7 @@ def traefik(ports: None, backend: Backend, tmp_path_factory: pytest.TempPathFact
 
 
 def wait_for_routes() -> None:
-    """Traefik listens before it has read its routes."""
+    """Wait for the routes. Traefik listens before it has read them."""
     request = request_bytes("GET", "/oauth2/userinfo", NAMES["app"])
     deadline = time.monotonic() + PATIENCE
     while (reply := exchange(("127.0.0.1", 80), request, tls_name=None)) is None or reply.status == 404:
@@ -122,7 +122,7 @@ def wait_for_routes() -> None:
 
 
 def translated(portal: Portal, backend: Backend) -> dict[str, object]:
-    """Put the published Kubernetes objects one to one into the words of Traefik's file provider."""
+    """Convert the published Kubernetes objects to Traefik's file provider, one to one."""
     text = (DATA / "traefik-middlewares.yaml").read_text()
     documents = list(yaml.safe_load_all(substituted(text, {SERVICE: portal.bind})))
     route = yaml.safe_load((DATA / "traefik-ingress-route.yaml").read_text())["spec"]

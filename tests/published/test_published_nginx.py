@@ -1,4 +1,4 @@
-"""The published nginx server for oauth2-proxy, with the portal in oauth2-proxy's place."""
+"""The published nginx server for oauth2-proxy, with the portal instead of oauth2-proxy."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.proxies.wire import Reply, exchange, request_bytes
 pytestmark = [pytest.mark.proxy, pytest.mark.browser]
 
 SITE = "wiki.example.org"
-"""Its rules are the same for every path: this contract tells the portal none."""
+"""Its rules are the same for every path, because this contract does not send the path."""
 
 
 def ask(path: str, headers: dict[str, str]) -> Reply:
@@ -23,7 +23,7 @@ def ask(path: str, headers: dict[str, str]) -> Reply:
     return reply
 
 
-def test_a_page_leads_through_the_portal_and_back(nginx: Portal, backend: Backend, page: Page) -> None:
+def test_a_page_leads_to_the_portal_and_back(nginx: Portal, backend: Backend, page: Page) -> None:
     page.goto(f"http://{SITE}/deep/page?x=1&y=%23#part")
     expect(page).to_have_url(SIGN_IN)
     sign_in(page, "alice")
@@ -35,7 +35,7 @@ def test_a_page_leads_through_the_portal_and_back(nginx: Portal, backend: Backen
     assert received.all("X-Email") == ["alice@example.com"]
 
 
-def test_a_script_without_a_sign_in_is_told_401(nginx: Portal, backend: Backend) -> None:
+def test_a_script_without_a_sign_in_gets_401(nginx: Portal, backend: Backend) -> None:
     backend.take()
 
     reply = ask("/api/items", FETCH)
@@ -46,7 +46,7 @@ def test_a_script_without_a_sign_in_is_told_401(nginx: Portal, backend: Backend)
 
 
 @pytest.mark.parametrize(("who", "status"), [("alice", 200), ("bob", 403)])
-def test_a_groups_location_lets_in_that_group_alone(
+def test_a_groups_location_admits_only_that_group(
     nginx: Portal, backend: Backend, who: str, status: int
 ) -> None:
     backend.take()
@@ -64,9 +64,7 @@ def test_a_groups_location_leads_to_the_portal(nginx: Portal) -> None:
     assert "/continue?state=" in reply.header("Location")
 
 
-def test_an_application_of_several_scopes_stays_closed_without_its_path(
-    nginx: Portal, backend: Backend
-) -> None:
+def test_an_application_with_several_scopes_is_closed_without_a_path(nginx: Portal, backend: Backend) -> None:
     backend.take()
     headers = FETCH | {"Cookie": nginx.cookie("alice", "app")}
 
@@ -81,7 +79,7 @@ def test_signing_out_closes_the_site(nginx: Portal, backend: Backend, page: Page
     sign_in(page, "alice")
 
     page.goto(f"http://{SITE}/oauth2/sign_out?rd=%2F")
-    # Without https browsers do not tell that the address was typed, so the portal asks.
+    # Without https, browsers do not send that the address was typed, so the portal asks.
     page.get_by_role("button", name="Sign out").click()
 
     expect(page).to_have_url(SIGN_IN)
@@ -90,7 +88,7 @@ def test_signing_out_closes_the_site(nginx: Portal, backend: Backend, page: Page
 def test_a_link_to_the_published_sign_out_signs_out_at_once(
     nginx: Portal, backend: Backend, page: Page
 ) -> None:
-    """Its location tells no scheme: `X-Scheme` is left out."""
+    """Its location sends no scheme: `X-Scheme` is missing."""
     page.goto(f"http://{SITE}/")
     sign_in(page, "alice")
     assert ask("/api/items", FETCH | cookies_of(page)).status == 200
@@ -102,7 +100,7 @@ def test_a_link_to_the_published_sign_out_signs_out_at_once(
     expect(page).to_have_url(SIGN_IN)
 
 
-def test_a_client_that_names_a_scheme_at_the_published_sign_out_ends_nobodys_session(nginx: Portal) -> None:
+def test_a_forged_scheme_at_the_published_sign_out_ends_no_session(nginx: Portal) -> None:
     cookie = nginx.cookie("alice", "wiki")
 
     reply = ask("/oauth2/sign_out", {"X-Scheme": "https", "Cookie": cookie, "Referer": f"http://{SITE}/"})

@@ -1,4 +1,4 @@
-"""The published Traefik objects for oauth2-proxy, with the portal in oauth2-proxy's place."""
+"""The published Traefik objects for oauth2-proxy, with the portal instead of oauth2-proxy."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def ask(path: str, headers: dict[str, str]) -> Reply:
     return reply
 
 
-def test_a_page_leads_through_the_portal_and_back(traefik: Portal, backend: Backend, page: Page) -> None:
+def test_a_page_leads_to_the_portal_and_back(traefik: Portal, backend: Backend, page: Page) -> None:
     page.goto(f"http://{SITE}/deep/page?x=1&y=%23#part")
     expect(page).to_have_url(SIGN_IN)
     sign_in(page, "alice")
@@ -35,7 +35,7 @@ def test_a_page_leads_through_the_portal_and_back(traefik: Portal, backend: Back
     assert received.all("X-Auth-Request-Groups") == ["staff"]
 
 
-def test_a_script_without_a_sign_in_is_told_401(traefik: Portal, backend: Backend) -> None:
+def test_a_script_without_a_sign_in_gets_401(traefik: Portal, backend: Backend) -> None:
     backend.take()
 
     reply = ask("/api/items", FETCH)

@@ -1,4 +1,4 @@
-"""People's factors as tests use them."""
+"""Users' second factors in tests."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CONFIRM = "/accounts/second-factor/code/"
 
 
 def add_app(user: User) -> str:
-    """Set an authenticator app up for somebody, and give its secret."""
+    """Set up an authenticator app for a user, and return its secret."""
     secret = generate_totp_secret()
     TOTP.activate(user, secret)
     return secret
@@ -29,20 +29,20 @@ def add_recovery_codes(user: User) -> list[str]:
 
 
 def code(secret: str, steps: int = 0) -> str:
-    """Return the current code, or the one after so many time steps."""
+    """Return the current code, or the one some time steps later."""
     return format_hotp_value(hotp_value(secret, int(time.time()) // 30 + steps))
 
 
-def give(client: Client, text: str, page: str = STEP, **more: Any) -> Any:
+def submit_code(client: Client, text: str, page: str = STEP, **more: Any) -> Any:
     headers = {"REMOTE_ADDR": more.pop("address")} if "address" in more else {}
     return client.post(page, {"code": text, **more}, **headers)
 
 
 def sign_in_with_both(client: Client, user: User, secret: str) -> None:
     sign_in(client, user.username)
-    response = give(client, code(secret))
+    response = submit_code(client, code(secret))
     assert response.status_code == 302
-    # So that the code of this very moment may be used once more by the test.
+    # So that the test may still use the code of this moment.
     row = Authenticator.objects.get(user=user, type="totp")
     row.data.pop("last_counter")
     row.save()

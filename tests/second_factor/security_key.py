@@ -1,4 +1,4 @@
-"""A security key in software (WebAuthn, ES256): it touches when asked, and knows a PIN only where told."""
+"""A security key in software (WebAuthn, ES256). It is touched when asked, and has a PIN only if told so."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class SecurityKey:
         self.id = secrets.token_bytes(16)
 
     def enrol(self, user: User) -> Authenticator:
-        """Make it one of somebody's factors, as the page that adds passkeys does."""
+        """Register the key as a user's factor, as the page that adds passkeys does."""
         public = ES256.from_cryptography_key(self._private.public_key())
         held = AttestedCredentialData.create(Aaguid(bytes(16)), self.id, public)
         data = AuthenticatorData.create(RP_HASH, TOUCHED | NEW, 0, held)
@@ -42,7 +42,7 @@ class SecurityKey:
         )
 
     def answer(self, challenge: str, user: User, *, with_pin: bool = False) -> str:
-        """Sign a challenge; whose it is said to be is not signed, so whoever holds the key writes it."""
+        """Sign a challenge. The user's name is not signed, so the holder of the key can choose it."""
         said = _said("webauthn.get", challenge)
         data = AuthenticatorData.create(RP_HASH, TOUCHED | (WITH_PIN if with_pin else 0), 1)
         signed = self._private.sign(

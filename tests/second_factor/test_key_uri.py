@@ -39,7 +39,7 @@ class Key(NamedTuple):
 
 
 def read_strictly(uri: str) -> Key:
-    """Return what a key URI says, by the letter of its format. Raises AssertionError."""
+    """Return the contents of a key URI, strictly by its format. Raises AssertionError."""
     match = KEY_URI.fullmatch(uri)
     assert match is not None, uri
     pairs = [re.fullmatch(rf"([a-z]+)=({UNRESERVED})", pair) for pair in match[3].split("&")]
@@ -92,7 +92,7 @@ def test_every_name_and_address_makes_a_strict_key_uri(origin: str) -> None:
 @settings_of_hypothesis(max_examples=300, deadline=None)
 @given(st.text(max_size=60), st.sampled_from(ORIGINS), st.text(max_size=150))
 @example("\ud800", ORIGINS[0], "\ud800")
-def test_any_text_does(name: str, origin: str, username: str) -> None:
+def test_any_text_makes_a_strict_key_uri(name: str, origin: str, username: str) -> None:
     key = read_strictly(key_uri(SECRET, issuer_of(name, origin), account_of(username, "fallback")))
 
     assert key.account and key.issuer
@@ -116,7 +116,7 @@ def test_an_app_shows_the_portal_by_name_and_host(name: str, origin: str, issuer
 
 
 def decode(svg: str, folder: Path) -> str:
-    """Return what a scanner reads from the QR code that a page shows."""
+    """Return what a scanner reads from the QR code on a page."""
     scanner = program("zbarimg", "zbar-tools")
     [size] = [float(value) for value in re.findall(r'viewBox="0 0 ([0-9.]+) [0-9.]+"', svg)]
     squares = [tuple(map(float, each)) for each in re.findall(r"M([\d.]+),([\d.]+)H([\d.]+)V([\d.]+)H", svg)]
@@ -138,7 +138,7 @@ def decode(svg: str, folder: Path) -> str:
 @pytest.mark.parametrize(
     ("name", "username"), [("ikD Portal", "alice"), (NAMES[2], USERS[3]), ("\u7edf\u4e00: Acme", "a:b")]
 )
-def test_the_picture_on_the_page_is_read_by_a_scanner(
+def test_a_scanner_reads_the_picture_on_the_page(
     client: Client, alice: User, tmp_path: Path, name: str, username: str
 ) -> None:
     Brand.objects.create(name=name)
@@ -156,7 +156,7 @@ def test_the_picture_on_the_page_is_read_by_a_scanner(
     assert key.issuer == issuer_of(name, "https://sso.example.com")
 
 
-def test_the_longest_names_still_make_a_picture_that_is_read(tmp_path: Path) -> None:
+def test_a_scanner_reads_the_picture_with_the_longest_names(tmp_path: Path) -> None:
     uri = key_uri(SECRET, issuer_of(NAMES[2], ORIGINS[-1]), account_of(USERS[3], ""))
 
     assert decode(FactorAdapter().build_totp_svg(uri), tmp_path) == uri

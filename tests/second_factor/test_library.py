@@ -1,4 +1,4 @@
-"""What allauth itself refuses, beneath the portal's own guards: a release that forgets it fails here."""
+"""What allauth refuses beneath the portal's own guards. A release that stops refusing it fails here."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def request_of(user: Any) -> Any:
     return request
 
 
-def test_a_code_opens_once_for_as_long_as_it_is_accepted(alice: User, settings: Any) -> None:
+def test_a_code_is_accepted_once(alice: User, settings: Any) -> None:
     settings.MFA_TOTP_TOLERANCE = 1
     start = time.time() // 30 * 30
     with time_machine.travel(start, tick=False) as clock:
@@ -39,7 +39,7 @@ def test_a_code_opens_once_for_as_long_as_it_is_accepted(alice: User, settings: 
     assert (first, again) == (True, False)
 
 
-def test_no_cache_keeps_recovery_codes(alice: User) -> None:
+def test_recovery_codes_are_not_cached(alice: User) -> None:
     add_recovery_codes(alice)
     request = request_of(alice)
     record_authentication(request, alice, "password", reauthenticated=True)
@@ -49,7 +49,7 @@ def test_no_cache_keeps_recovery_codes(alice: User) -> None:
     assert "no-store" in answer.headers["Cache-Control"]
 
 
-def test_a_user_who_can_prove_nothing_has_not_done_so(alice: User) -> None:
+def test_a_user_without_factors_has_not_reauthenticated(alice: User) -> None:
     alice.set_unusable_password()
 
     assert not did_recently_reauthenticate(request_of(alice))

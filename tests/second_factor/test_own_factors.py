@@ -1,4 +1,4 @@
-"""Setting factors up and taking them away, one's own and, as an administrator, other people's."""
+"""Users set up and remove their own factors. Administrators remove those of other users."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ from tests.second_factor.factors import (
     add_app,
     add_recovery_codes,
     code,
-    give,
     sign_in_with_both,
+    submit_code,
 )
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -45,16 +45,18 @@ def set_up(client: Client, user: User) -> tuple[str, Any]:
     sign_in(client, user.username)
     confirm_password(client)
     secret = client.get(APP).context["form"].secret
-    return secret, give(client, code(secret), APP)
+    return secret, submit_code(client, code(secret), APP)
 
 
-# ---- one's own ----
+# ---- the user's own factors ----
 
 
 @pytest.mark.parametrize(
     "page", ["app/", "app/remove/", "passkeys/add/", "codes/", "codes/new/", "passkeys/1/remove/"]
 )
-def test_an_open_browser_is_asked_who_sits_there(client: Client, alice: User, page: str) -> None:
+def test_a_user_must_confirm_the_password_before_changing_factors(
+    client: Client, alice: User, page: str
+) -> None:
     add_app(alice)
     Authenticator.objects.filter(type="totp").update(type="recovery_codes")
     Authenticator.objects.all().delete()
@@ -65,7 +67,7 @@ def test_an_open_browser_is_asked_who_sits_there(client: Client, alice: User, pa
         assert answer.status_code == 404 or answer["Location"].startswith("/accounts/reauthenticate/")
 
 
-def test_setting_an_app_up_makes_the_sign_in_a_strong_one(client: Client, alice: User) -> None:
+def test_setting_up_an_app_counts_as_a_second_factor(client: Client, alice: User) -> None:
     _, answer = set_up(client, alice)
 
     row = SignIn.objects.get()
@@ -74,7 +76,7 @@ def test_setting_an_app_up_makes_the_sign_in_a_strong_one(client: Client, alice:
     assert AuditEvent.objects.filter(kind="factor_added", subject="alice").exists()
 
 
-def test_the_picture_is_in_the_page_and_the_policy_lets_it(client: Client, alice: User) -> None:
+def test_the_picture_is_in_the_page_and_the_policy_allows_it(client: Client, alice: User) -> None:
     sign_in(client, "alice")
     confirm_password(client)
 
@@ -85,7 +87,7 @@ def test_the_picture_is_in_the_page_and_the_policy_lets_it(client: Client, alice
     assert "style=" not in body
 
 
-def test_the_key_waits_encrypted(client: Client, alice: User) -> None:
+def test_the_key_is_encrypted_until_it_is_confirmed(client: Client, alice: User) -> None:
     sign_in(client, "alice")
     confirm_password(client)
 
@@ -100,7 +102,7 @@ def test_a_wrong_first_code_sets_nothing_up(client: Client, alice: User, text: s
     confirm_password(client)
     client.get(APP)
 
-    answer = give(client, text, APP)
+    answer = submit_code(client, text, APP)
 
     assert answer.status_code == 200
     assert not Authenticator.objects.exists()
@@ -110,7 +112,7 @@ def test_the_code_that_set_it_up_does_not_sign_in(client: Client, other_browser:
     secret, _ = set_up(client, alice)
     sign_in(other_browser, "alice")
 
-    give(other_browser, code(secret))
+    submit_code(other_browser, code(secret))
 
     assert not is_signed_in(other_browser)
 
@@ -125,11 +127,11 @@ def test_recovery_codes_are_shown_once(client: Client, alice: User) -> None:
     assert not any(each in again for each in codes)
 
 
-def test_removing_the_last_factor_takes_its_effect_away(client: Client, alice: User) -> None:
+def test_removing_the_last_factor_ends_its_effect(client: Client, alice: User) -> None:
     secret = add_app(alice)
     add_recovery_codes(alice)
     sign_in_with_both(client, alice, secret)
-    give(client, code(secret), CONFIRM)
+    submit_code(client, code(secret), CONFIRM)
 
     client.post(f"{APP}remove/")
 
@@ -139,7 +141,7 @@ def test_removing_the_last_factor_takes_its_effect_away(client: Client, alice: U
 
 
 @pytest.mark.parametrize("page", ["rename", "remove"])
-def test_a_passkey_of_somebody_else_does_not_exist(client: Client, alice: User, bob: User, page: str) -> None:
+def test_a_passkey_of_another_user_is_not_found(client: Client, alice: User, bob: User, page: str) -> None:
     theirs = Authenticator.objects.create(user=bob, type="webauthn", data={"name": "bob's"})
     sign_in(client, "alice")
     confirm_password(client)
@@ -166,7 +168,7 @@ def test_a_passkey_of_somebody_else_does_not_exist(client: Client, alice: User, 
     ids=["empty", "text", "null", "list", "object", "no data", "deep", "huge", "number"],
 )
 @pytest.mark.parametrize("page", ["/accounts/login/passkey/", f"{FACTORS}passkeys/add/"])
-def test_no_bytes_instead_of_a_passkey_end_in_an_error(
+def test_other_bytes_instead_of_a_passkey_are_refused(
     client: Client, alice: User, page: str, credential: str
 ) -> None:
     if "add" in page:
@@ -206,27 +208,31 @@ def remembering(settings: Any) -> Any:
 def remember(client: Client, user: User, answer: str) -> str:
     secret = add_app(user)
     sign_in(client, user.username)
-    give(client, code(secret))
+    submit_code(client, code(secret))
     client.post(f"{FACTORS}device/", {"action": answer})
     client.post("/accounts/logout/")
     sign_in(client, user.username)
     return secret
 
 
-def test_a_remembered_device_needs_the_password_alone(client: Client, alice: User, remembering: Any) -> None:
+def test_a_remembered_device_needs_only_the_password(client: Client, alice: User, remembering: Any) -> None:
     remember(client, alice, "trust")
 
     row = SignIn.objects.get(ended_at=None)
     assert (row.methods, row.remembered_device, row.second_factor_at) == (["password"], True, None)
 
 
-def test_one_that_shall_not_be_does_not(client: Client, alice: User, remembering: Any) -> None:
+def test_a_device_that_is_not_remembered_needs_the_second_step(
+    client: Client, alice: User, remembering: Any
+) -> None:
     remember(client, alice, "no")
 
     assert not is_signed_in(client)
 
 
-def test_nor_one_of_somebody_else(client: Client, alice: User, bob: User, remembering: Any) -> None:
+def test_another_users_remembered_device_needs_the_second_step(
+    client: Client, alice: User, bob: User, remembering: Any
+) -> None:
     add_app(bob)
     remember(client, alice, "trust")
     client.post("/accounts/logout/")
@@ -267,7 +273,7 @@ def test_a_remembered_device_is_listed_and_forgotten_at_once(
     assert not is_signed_in(client)
 
 
-def test_all_are_forgotten_together(client: Client, alice: User, remembering: Any) -> None:
+def test_all_devices_can_be_forgotten_at_once(client: Client, alice: User, remembering: Any) -> None:
     remember(client, alice, "trust")
 
     client.post(f"{FACTORS}devices/forget/")
@@ -275,7 +281,7 @@ def test_all_are_forgotten_together(client: Client, alice: User, remembering: An
     assert remembered_rows(alice) == []
 
 
-def test_nobody_forgets_or_sees_another_persons_device(
+def test_a_user_cannot_see_or_forget_another_users_device(
     client: Client, alice: User, bob: User, remembering: Any
 ) -> None:
     remember(client, alice, "trust")
@@ -289,10 +295,10 @@ def test_nobody_forgets_or_sees_another_persons_device(
     assert remembered_rows(alice) == [device]
 
 
-def test_a_cookie_that_was_known_before_is_worth_nothing_after_remembering(
+def test_remembering_a_device_replaces_an_earlier_cookie(
     client: Client, alice: User, remembering: Any
 ) -> None:
-    """Whoever sets a cookie in a browser that somebody then wants remembered has nothing of it."""
+    """An attacker who sets a cookie in a browser gains nothing when the portal remembers the browser."""
     client.cookies["__Host-ikd_device"] = "x" * 43
     remember(client, alice, "trust")
 
@@ -301,7 +307,7 @@ def test_a_cookie_that_was_known_before_is_worth_nothing_after_remembering(
     assert [bytes(row.token_digest) for row in remembered_rows(alice)] == [digest(value)]
 
 
-def test_two_people_are_remembered_by_one_browser(
+def test_two_users_are_remembered_in_one_browser(
     client: Client, alice: User, bob: User, remembering: Any
 ) -> None:
     remember(client, alice, "trust")
@@ -353,10 +359,10 @@ def test_of_many_devices_the_newest_stay(rf: RequestFactory, alice: User, rememb
 
 
 @pytest.mark.parametrize("name", ["mfa_trusted", "__Host-ikd_device"])
-def test_a_cookie_that_the_library_signed_is_not_believed(
+def test_a_cookie_signed_by_the_library_is_not_accepted(
     client: Client, alice: User, remembering: Any, name: str
 ) -> None:
-    """Nobody could forget it: only the browser that has it knows of it."""
+    """A user could not remove it, because only the browser with the cookie knows of it."""
     add_app(alice)
     trust = IssuedTrust(create_config_fingerprint(alice), int(timezone.now().timestamp()))
     client.cookies[name] = encode_trust_cookie([trust])
@@ -374,7 +380,7 @@ def reset(client: Client, user: User) -> Any:
     return client.post(USERS, chosen)
 
 
-def test_an_administrator_resets_the_factors_of_a_person(
+def test_an_administrator_resets_the_factors_of_a_user(
     client: Client, other_browser: Client, alice: User, carol: User
 ) -> None:
     sign_in_with_both(other_browser, alice, add_app(alice))
@@ -388,7 +394,7 @@ def test_an_administrator_resets_the_factors_of_a_person(
     assert (event.actor, event.subject) == ("carol", "alice")
 
 
-def test_staff_do_not_reset_those_of_a_superuser(client: Client, carol: User) -> None:
+def test_staff_do_not_reset_the_factors_of_a_superuser(client: Client, carol: User) -> None:
     add_app(carol)
     erin = UserFactory(username="erin", is_staff=True)
     from django.contrib.auth.models import Permission
@@ -401,7 +407,7 @@ def test_staff_do_not_reset_those_of_a_superuser(client: Client, carol: User) ->
     assert Authenticator.objects.filter(user=carol).exists()
 
 
-def test_no_page_of_the_administration_shows_what_factors_hold(client: Client, carol: User) -> None:
+def test_no_page_of_the_administration_shows_the_secrets_of_factors(client: Client, carol: User) -> None:
     sign_in(client, "carol")
     secret = add_app(carol)
 
@@ -414,7 +420,7 @@ def test_no_page_of_the_administration_shows_what_factors_hold(client: Client, c
 
 
 @pytest.mark.parametrize("wanted", [True, False])
-def test_a_group_is_made_strict_on_its_page(client: Client, carol: User, wanted: bool) -> None:
+def test_a_group_can_require_a_second_factor(client: Client, carol: User, wanted: bool) -> None:
     group = GroupFactory(name="staff")
     if not wanted:
         StrictGroup.objects.create(group=group)

@@ -1,4 +1,4 @@
-"""A passkey instead of the password: only with the PIN or the finger that it asks for."""
+"""A passkey instead of the password: it must have asked for its PIN or fingerprint."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ def challenge_of(options: Any) -> str:
 
 
 def wait_until_the_second_step_is_too_old(client: Client) -> None:
-    """Until then the page of the second step is all there is.
+    """Let the second step expire. Until then, the page of the second step is the only page.
 
-    The thief came by a provider, so that no password is noted of which the sign-in would have to be.
+    The thief came by a provider, so the session has no password that the sign-in must belong to.
     """
     session = client.session
     session["account_login"]["initiated_at"] -= 3600
@@ -35,7 +35,7 @@ def wait_until_the_second_step_is_too_old(client: Client) -> None:
 
 
 @pytest.mark.parametrize("with_pin", [True, False])
-def test_a_passkey_signs_in_alone_with_its_pin_only(client: Client, alice: User, with_pin: bool) -> None:
+def test_a_passkey_signs_in_only_with_its_pin(client: Client, alice: User, with_pin: bool) -> None:
     key = SecurityKey()
     key.enrol(alice)
     asked = challenge_of(client.get(ALONE).json())
@@ -46,7 +46,7 @@ def test_a_passkey_signs_in_alone_with_its_pin_only(client: Client, alice: User,
     assert SignIn.objects.filter(passkey_at__isnull=False).exists() is with_pin
 
 
-def test_a_stolen_key_does_not_sign_in_by_a_challenge_of_the_thief_s_own_second_step(
+def test_a_stolen_key_cannot_sign_the_challenge_of_the_thiefs_own_second_step(
     client: Client, alice: User, bob: User
 ) -> None:
     stolen, own = SecurityKey(), SecurityKey()

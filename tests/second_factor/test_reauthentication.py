@@ -1,4 +1,4 @@
-"""Factors change only after a fresh proof, also for users whose only way in is a provider."""
+"""Factors change only after the user confirms their identity, even if the only way in is a provider."""
 
 from __future__ import annotations
 
@@ -14,7 +14,14 @@ from django.test import Client
 from accounts.models import Identity, User
 from tests.accounts.signing_in import sign_in
 from tests.factories import PASSWORD, UpstreamFactory
-from tests.second_factor.factors import CONFIRM, add_app, add_recovery_codes, code, give, sign_in_with_both
+from tests.second_factor.factors import (
+    CONFIRM,
+    add_app,
+    add_recovery_codes,
+    code,
+    sign_in_with_both,
+    submit_code,
+)
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -25,7 +32,7 @@ SENSITIVE = ["app/", "codes/", "codes/new/", "passkeys/add/", "app/remove/"]
 
 @pytest.fixture
 def by_provider(client: Client, alice: User) -> Client:
-    """A browser of a user who signed in a moment ago, and has only a provider and a confirmed address."""
+    """A browser of a user who has just signed in, with only a provider and a confirmed address."""
     alice.set_unusable_password()
     alice.save()
     client.force_login(alice, backend="accounts.backends.PasswordBackend")
@@ -35,11 +42,11 @@ def by_provider(client: Client, alice: User) -> Client:
 
 
 @pytest.mark.parametrize("page", SENSITIVE)
-def test_no_cache_keeps_a_page_of_factors(client: Client, alice: User, page: str) -> None:
+def test_pages_of_factors_are_not_cached(client: Client, alice: User, page: str) -> None:
     secret = add_app(alice)
     add_recovery_codes(alice)
     sign_in_with_both(client, alice, secret)
-    give(client, code(secret), CONFIRM)
+    submit_code(client, code(secret), CONFIRM)
     if page == "app/":
         Authenticator.objects.all().delete()
         client.post("/accounts/reauthenticate/", {"password": PASSWORD})
@@ -53,7 +60,7 @@ def test_no_cache_keeps_a_page_of_factors(client: Client, alice: User, page: str
 def test_a_user_of_a_provider_sets_an_app_up_and_sees_the_codes(by_provider: Client, alice: User) -> None:
     secret = by_provider.get(APP).context["form"].secret
 
-    answer = give(by_provider, code(secret), APP)
+    answer = submit_code(by_provider, code(secret), APP)
 
     assert answer["Location"] == f"{FACTORS}codes/"
     assert set(Authenticator.objects.values_list("type", flat=True)) == {"totp", "recovery_codes"}
@@ -64,29 +71,32 @@ def test_a_user_of_a_provider_gets_the_page_for_passkeys(by_provider: Client) ->
 
 
 @pytest.mark.parametrize("page", ["app/", "passkeys/add/"])
-def test_minutes_later_the_provider_is_asked_first(by_provider: Client, page: str) -> None:
+def test_after_some_minutes_the_provider_is_asked_first(by_provider: Client, page: str) -> None:
     secret = by_provider.get(APP).context["form"].secret
 
     with time_machine.travel(time.time() + 301, tick=True):
-        answers = [by_provider.get(f"{FACTORS}{page}"), give(by_provider, code(secret), f"{FACTORS}{page}")]
+        answers = [
+            by_provider.get(f"{FACTORS}{page}"),
+            submit_code(by_provider, code(secret), f"{FACTORS}{page}"),
+        ]
 
     assert all(answer["Location"].startswith("/accounts/providers/confirm/") for answer in answers)
     assert not Authenticator.objects.exists()
 
 
-def test_without_any_way_to_prove_it_nothing_is_set_up(by_provider: Client) -> None:
+def test_a_user_who_cannot_confirm_cannot_set_up_a_factor(by_provider: Client) -> None:
     secret = by_provider.get(APP).context["form"].secret
     Identity.objects.all().delete()
 
     with time_machine.travel(time.time() + 301, tick=True):
-        answers = [by_provider.get(APP), give(by_provider, code(secret), APP)]
+        answers = [by_provider.get(APP), submit_code(by_provider, code(secret), APP)]
 
     assert [answer.status_code for answer in answers] == [403, 403]
     assert not Authenticator.objects.exists()
 
 
 @pytest.mark.parametrize("factor", [True, False])
-def test_a_reader_of_the_mail_proves_nothing(client: Client, alice: User, factor: bool) -> None:
+def test_access_to_the_mailbox_does_not_confirm_a_user(client: Client, alice: User, factor: bool) -> None:
     EmailAddress.objects.filter(user=alice).update(verified=True)
     if factor:
         sign_in_with_both(client, alice, add_app(alice))

@@ -1,4 +1,4 @@
-"""Where a password is not enough: rules of applications, groups, staff."""
+"""Applications, groups and staff that require a second factor."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from authgate.sign_ins import digest, open_gate
 from authgate.worker import loader
 from tests.accounts.signing_in import sign_in
 from tests.factories import ApplicationFactory, GroupFactory
-from tests.second_factor.factors import CONFIRM, add_app, code, give, sign_in_with_both
+from tests.second_factor.factors import CONFIRM, add_app, code, sign_in_with_both, submit_code
 from tests.second_factor.security_key import SecurityKey
 
 pytestmark = pytest.mark.django_db
@@ -40,13 +40,13 @@ def session_of(sign_in: SignIn) -> Any:
     return loader.load_session(digest(open_gate(sign_in, WIKI)))
 
 
-def arriving() -> str:
+def url_for_code() -> str:
     """Return the URL with which a browser comes from the application to get a code."""
     state = State(WIKI, "/page", nonce_hash("nonce"), "/authgate", int(time.time()))
     return f"/continue?state={seal(state, loader.gate_settings().state_keys[0])}"
 
 
-def strict(name: str) -> None:
+def require_factor_of(name: str) -> None:
     StrictGroup.objects.create(group=GroupFactory(name=name))
 
 
@@ -59,15 +59,13 @@ def test_a_sign_in_by_password_has_no_second_factor(client: Client, alice: User)
     assert session_of(SignIn.objects.get()).subject.second_factor is False
 
 
-def test_one_with_a_code_has(client: Client, alice: User) -> None:
+def test_a_sign_in_with_a_code_has_a_second_factor(client: Client, alice: User) -> None:
     sign_in_with_both(client, alice, add_app(alice))
 
     assert session_of(SignIn.objects.get()).subject.second_factor is True
 
 
-def test_a_factor_counts_no_longer_than_the_administrator_says(
-    client: Client, alice: User, settings: Any
-) -> None:
+def test_a_factor_counts_for_the_configured_lifetime(client: Client, alice: User, settings: Any) -> None:
     settings.IKD_SECOND_FACTOR_LIFETIME = 600
     sign_in_with_both(client, alice, add_app(alice))
     SignIn.objects.update(second_factor_at=timezone.now() - timedelta(seconds=601))
@@ -75,11 +73,13 @@ def test_a_factor_counts_no_longer_than_the_administrator_says(
     assert session_of(SignIn.objects.get()).subject.second_factor is False
 
 
-def test_the_portal_asks_and_hands_over_again(client: Client, alice: User, wiki: Application) -> None:
+def test_the_portal_asks_for_a_factor_and_returns_to_the_application(
+    client: Client, alice: User, wiki: Application
+) -> None:
     secret = add_app(alice)
     sign_in_with_both(client, alice, secret)
     SignIn.objects.update(second_factor_at=None)
-    asked = client.get(arriving(), follow=True)
+    asked = client.get(url_for_code(), follow=True)
 
     confirmed = client.post(
         asked.request["PATH_INFO"] + "?" + asked.request["QUERY_STRING"], {"code": code(secret)}
@@ -91,28 +91,30 @@ def test_the_portal_asks_and_hands_over_again(client: Client, alice: User, wiki:
     assert back["Location"].startswith(f"{WIKI}/authgate/callback?ikdcode=")
 
 
-def test_who_has_no_factor_is_told_to_set_one_up(client: Client, alice: User, wiki: Application) -> None:
+def test_a_user_without_a_factor_is_asked_to_set_one_up(
+    client: Client, alice: User, wiki: Application
+) -> None:
     sign_in(client, "alice")
 
-    page = client.get(arriving(), follow=True)
+    page = client.get(url_for_code(), follow=True)
 
     assert page.templates[0].name == "mfa/needed.html"
     assert not GateSession.objects.exists()
 
 
-def test_the_proof_changes_the_key_of_the_session(client: Client, alice: User) -> None:
+def test_confirming_a_factor_changes_the_session_key(client: Client, alice: User) -> None:
     secret = add_app(alice)
     sign_in_with_both(client, alice, secret)
     before = client.cookies["__Host-ikd_portal"].value
 
-    give(client, code(secret), CONFIRM)
+    submit_code(client, code(secret), CONFIRM)
 
     assert client.cookies["__Host-ikd_portal"].value != before
     assert client.get("/").status_code == 200
     assert SignIn.objects.count() == 1
 
 
-def test_the_password_does_not_prove_it_for_who_has_a_factor(client: Client, alice: User) -> None:
+def test_the_password_does_not_confirm_a_user_with_a_factor(client: Client, alice: User) -> None:
     sign_in_with_both(client, alice, add_app(alice))
 
     response = client.get("/accounts/reauthenticate/?next=/accounts/second-factor/app/remove/")
@@ -121,11 +123,11 @@ def test_the_password_does_not_prove_it_for_who_has_a_factor(client: Client, ali
 
 
 @pytest.mark.parametrize("target", ["https://evil.example", "//evil.example", "javascript:alert(1)"])
-def test_it_leads_nowhere_else(client: Client, alice: User, target: str) -> None:
+def test_confirming_a_factor_leads_to_no_foreign_page(client: Client, alice: User, target: str) -> None:
     secret = add_app(alice)
     sign_in_with_both(client, alice, secret)
 
-    response = give(client, code(secret), f"{CONFIRM}?next={quote(target)}")
+    response = submit_code(client, code(secret), f"{CONFIRM}?next={quote(target)}")
 
     assert response["Location"] == "/"
 
@@ -133,23 +135,23 @@ def test_it_leads_nowhere_else(client: Client, alice: User, target: str) -> None
 # ---- groups and staff ----
 
 
-def test_a_member_of_a_strict_group_opens_nothing_with_the_password(client: Client, alice: User) -> None:
-    strict("staff")
+def test_a_member_of_a_strict_group_opens_nothing_with_only_the_password(client: Client, alice: User) -> None:
+    require_factor_of("staff")
     sign_in(client, "alice")
 
     assert session_of(SignIn.objects.get()) is None
 
 
-def test_nobody_else_is_kept_out(client: Client, bob: User, alice: User) -> None:
-    strict("staff")
+def test_users_outside_a_strict_group_need_no_factor(client: Client, bob: User, alice: User) -> None:
+    require_factor_of("staff")
     sign_in(client, "bob")
 
     assert session_of(SignIn.objects.get()) is not None
     assert client.get("/").status_code == 200
 
 
-def test_nor_a_member_with_a_factor(client: Client, alice: User) -> None:
-    strict("staff")
+def test_a_member_of_a_strict_group_signs_in_with_a_factor(client: Client, alice: User) -> None:
+    require_factor_of("staff")
     sign_in_with_both(client, alice, add_app(alice))
 
     assert session_of(SignIn.objects.get()) is not None
@@ -173,7 +175,7 @@ PAGES = [
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_staff_reach_only_what_sets_a_factor_up(
+def test_staff_without_a_factor_reach_no_other_page(
     client: Client, carol: User, settings: Any, page: str
 ) -> None:
     settings.IKD_SECOND_FACTOR_FOR_STAFF = True
@@ -185,7 +187,9 @@ def test_staff_reach_only_what_sets_a_factor_up(
 
 
 @pytest.mark.parametrize("page", ["/accounts/second-factor/needed/", "/accounts/logout/"])
-def test_they_reach_that(client: Client, carol: User, settings: Any, page: str) -> None:
+def test_staff_without_a_factor_reach_the_pages_to_set_one_up(
+    client: Client, carol: User, settings: Any, page: str
+) -> None:
     settings.IKD_SECOND_FACTOR_FOR_STAFF = True
     sign_in(client, "carol")
 
@@ -193,15 +197,13 @@ def test_they_reach_that(client: Client, carol: User, settings: Any, page: str) 
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_factor_that_was_a_condition_is_set_up_and_opens(
-    client: Client, carol: User, settings: Any
-) -> None:
+def test_setting_up_a_required_factor_opens_the_pages(client: Client, carol: User, settings: Any) -> None:
     settings.IKD_SECOND_FACTOR_FOR_STAFF = True
     sign_in(client, "carol")
     client.post("/accounts/reauthenticate/", {"password": "correct horse battery"})
     secret = client.get("/accounts/second-factor/app/").context["form"].secret
 
-    give(client, code(secret), "/accounts/second-factor/app/")
+    submit_code(client, code(secret), "/accounts/second-factor/app/")
 
     assert client.get("/admin/").status_code == 200
 
@@ -224,10 +226,10 @@ def test_an_old_factor_is_asked_for_again_and_then_counts(
 ) -> None:
     secret = add_app(alice)
     sign_in_with_both(client, alice, secret)
-    assert client.get(arriving())["Location"].startswith(f"{WIKI}/authgate/callback?ikdcode=")
+    assert client.get(url_for_code())["Location"].startswith(f"{WIKI}/authgate/callback?ikdcode=")
     SignIn.objects.update(second_factor_at=timezone.now() - timedelta(seconds=301))
 
-    asked = client.get(arriving(), follow=True)
+    asked = client.get(url_for_code(), follow=True)
     url = asked.request["PATH_INFO"] + "?" + asked.request["QUERY_STRING"]
     confirmed = client.post(url, {"code": code(secret, 1)})
 
@@ -236,18 +238,18 @@ def test_an_old_factor_is_asked_for_again_and_then_counts(
     assert time.time() - proofs_of(client)["recent second factor"] < 60
 
 
-def test_a_code_is_no_passkey(client: Client, alice: User, wiki: Application) -> None:
+def test_a_code_does_not_count_as_a_passkey(client: Client, alice: User, wiki: Application) -> None:
     wiki.rules.update(passkey=True)
     sign_in_with_both(client, alice, add_app(alice))
 
-    page = client.get(arriving(), follow=True)
+    page = client.get(url_for_code(), follow=True)
 
     assert page.templates[0].name == "mfa/passkey_required.html"
     assert "/accounts/second-factor/passkeys/add/?next=" in page.content.decode()
     assert not GateSession.objects.exists()
 
 
-def test_who_has_a_passkey_is_asked_for_it_and_lets_in_by_it(
+def test_a_user_with_a_passkey_is_asked_for_it_and_admitted(
     client: Client, alice: User, wiki: Application
 ) -> None:
     wiki.rules.update(passkey=True, factor_minutes=5)
@@ -255,7 +257,7 @@ def test_who_has_a_passkey_is_asked_for_it_and_lets_in_by_it(
     key.enrol(alice)
     sign_in_with_both(client, alice, add_app(alice))
 
-    asked = client.get(arriving(), follow=True)
+    asked = client.get(url_for_code(), follow=True)
     url = asked.request["PATH_INFO"] + "?" + asked.request["QUERY_STRING"]
     challenge = json.loads(asked.context["passkey_options"])["request_options"]["publicKey"]["challenge"]
     given = client.post(url, {"credential": key.answer(challenge, alice)})
@@ -265,12 +267,12 @@ def test_who_has_a_passkey_is_asked_for_it_and_lets_in_by_it(
     assert time.time() - proofs_of(client)["passkey"] < 60
 
 
-def test_a_recent_passkey_lets_in(client: Client, alice: User, wiki: Application) -> None:
+def test_a_recent_passkey_is_admitted(client: Client, alice: User, wiki: Application) -> None:
     wiki.rules.update(passkey=True, factor_minutes=5)
     sign_in(client, "alice")
     SignIn.objects.update(passkey_at=timezone.now() - timedelta(seconds=290), second_factor_at=timezone.now())
 
-    assert client.get(arriving())["Location"].startswith(f"{WIKI}/authgate/callback?ikdcode=")
+    assert client.get(url_for_code())["Location"].startswith(f"{WIKI}/authgate/callback?ikdcode=")
 
 
 def test_a_removed_passkey_no_longer_counts(client: Client, alice: User) -> None:
@@ -285,7 +287,7 @@ def test_a_removed_passkey_no_longer_counts(client: Client, alice: User) -> None
     assert found.passkey_at is None and found.second_factor_at is not None
 
 
-def test_the_settings_lifetime_is_the_longest(settings: Any, wiki: Application) -> None:
+def test_a_rule_cannot_exceed_the_configured_lifetime(settings: Any, wiki: Application) -> None:
     wiki.rules.update(passkey=True)
     assert compiled_proof() == ("passkey", float("inf"))
 

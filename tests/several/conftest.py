@@ -17,12 +17,12 @@ from tests.several.stage import Network, Several, two_portals
 from tests.several.stores import Redis, Relay
 
 FIRST = "ikd_first"
-"""The role as which the first portal signs in at PostgreSQL, so that it alone can be kept out."""
+"""The first portal's role in PostgreSQL. A separate role makes it possible to block only this portal."""
 
 
 @pytest.fixture(scope="package")
 def network() -> Iterator[Network | None]:
-    """A network for the second portal; None if this user may not make one."""
+    """A network for the second portal, or None if this user cannot create one."""
     network = Network()
     if not network.make():
         yield None
@@ -84,7 +84,7 @@ def both_on_sqlite(
 def on_sqlite(
     both_on_sqlite: tuple[Database, Several], django_db_blocker: DjangoDbBlocker
 ) -> Iterator[Several]:
-    """Two portals on one file of SQLite, which models read and write meanwhile."""
+    """Two portals on one SQLite file. Models read and write it in the test."""
     database, several = both_on_sqlite
     with django_db_blocker.unblock(), database.connected():
         yield several

@@ -1,4 +1,4 @@
-"""What a bad day costs: wrong answers, lost sessions, seconds until all is well, and what the log says."""
+"""The cost of a bad day: wrong answers, lost sessions, seconds until all is well, and log messages."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from tests.front.serving import begin, eventually
 from tests.several.stage import GRACE, Load, Several
 
 PROMISED = 1.0
-"""Seconds within which every portal believes a change."""
+"""Seconds within which every portal knows a change."""
 
 PATIENCE = 60.0
 SERIOUS = {"warning", "error", "critical"}
-TELLING = {"ikd.feed", "ikd.pages", "ikd.gate"}
-"""The levels and the loggers that say what fails."""
+FAILURE_LOGGERS = {"ikd.feed", "ikd.pages", "ikd.gate"}
+"""The levels and the loggers of messages about failures."""
 
 REPEATED_AFTER = 6.0
-"""Seconds after which the log counts what was repeated."""
+"""Seconds after which the log counts repeated messages."""
 
 REPORT = "IKD_OUTAGES"
-"""The variable with the file to which the table is written."""
+"""The variable with the file for the table."""
 
 
 @dataclass
@@ -53,11 +53,11 @@ class Day:
     without_database: bool = False
 
     def begin(self, *, without_database: bool = False) -> None:
-        """Note that it begins now. Without its database a portal may answer for its grace."""
+        """Begin the day now. If a portal has no database, it may answer for its grace."""
         self.began_at, self.without_database = time.monotonic(), without_database
 
     def revoke(self) -> None:
-        """Sign eve out. From now on, and a promised span, nobody may let her in."""
+        """Sign eve out. After the promised span, no portal may admit her."""
         end_sign_ins(SignIn.objects.filter(pk=self.eve.pk))
         self.revoked_at = time.monotonic()
 
@@ -65,7 +65,7 @@ class Day:
         self.over_at = time.monotonic()
 
     def allowed_until(self) -> float:
-        """Return until when eve may be let in."""
+        """Return the time until which eve may be admitted."""
         believed = self.revoked_at + PROMISED
         return max(believed, self.began_at + GRACE) if self.without_database else believed
 
@@ -84,7 +84,7 @@ HEAD = (
 
 @contextmanager
 def bad_day(several: Several, name: str) -> Iterator[Day]:
-    """Ask through nginx meanwhile, and count. Begin, revoke and end the day inside."""
+    """Request pages through nginx in the block, and count. Begin, revoke and end the day inside."""
     several.assert_healthy()
     day = Day(name, several, begin(User.objects.get(username="alice")))
     token = open_gate(day.eve, several.origin)
@@ -130,7 +130,7 @@ def _count(day: Day, load: Load) -> None:
 
 
 def _words(sizes: dict[Path, int]) -> list[str]:
-    """Return what the portals' logs say since they had these sizes, each message once."""
+    """Return the messages in the portals' logs beyond these sizes, each one once."""
     found: dict[str, None] = {}
     for file, size in sizes.items():
         with file.open("rb") as log:
@@ -146,7 +146,11 @@ def _message(line: str) -> str:
         entry = json.loads(line)
     except ValueError:
         return ""
-    if not isinstance(entry, dict) or entry.get("level") not in SERIOUS or entry.get("logger") not in TELLING:
+    if (
+        not isinstance(entry, dict)
+        or entry.get("level") not in SERIOUS
+        or entry.get("logger") not in FAILURE_LOGGERS
+    ):
         return ""
     text = str(entry.get("message", "")).splitlines()[0]
     return re.sub(r"\d+(\.\d+)?", "N", text).replace("|", "/")[:120]
@@ -161,6 +165,6 @@ def _report(day: Day) -> None:
 
 
 def says(day: Day, *words: str) -> bool:
-    """Return whether the log names each of some words."""
+    """Return whether the log contains each word."""
     text = " ".join(day.log).lower()
     return all(word in text for word in words)

@@ -1,4 +1,4 @@
-"""Caddy, HAProxy and Envoy before two portals: what their pages say to change in the shipped files."""
+"""Caddy, HAProxy and Envoy in front of two portals, with the changes that their pages describe."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ CHANGES: dict[str, Callable[[Path, str], None]] = {
 
 
 def shipped_for(name: str, second: str, folder: Path) -> Path:
-    """Return a copy of deploy/ that is changed for two portals, the second at an address."""
+    """Return a copy of deploy/ with the changes for two portals. The second one is at an address."""
     shutil.copytree(DEPLOY, folder / "deploy")
     CHANGES[name](folder / "deploy", second)
     return folder / "deploy"

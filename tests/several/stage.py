@@ -1,4 +1,4 @@
-"""Two real portals on one database, a real nginx and a real Traefik before them, and load that counts."""
+"""Two real portals on one database, behind a real nginx and a real Traefik, and load that counts."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ GRACE = 3.0
 """Seconds for which a portal answers without its database."""
 
 SESSIONS = 60
-"""alice's gate sessions: with so many, checks come that a portal has not seen yet, too."""
+"""alice's gate sessions. There are so many that some checks are new to a portal."""
 
 PATIENCE = 60.0
 """Seconds after which a page counts as lost."""
@@ -48,7 +48,7 @@ PATIENCE = 60.0
 
 
 class Network:
-    """A network namespace with a portal in it, which can be cut off: what it answers gets lost."""
+    """A network namespace for a portal, which can be cut off: its packets are then lost."""
 
     def __init__(self) -> None:
         number = os.getpid() % 16_000
@@ -57,7 +57,7 @@ class Network:
         self.outside, self.inside, self.database, self.redis = (str(begins + n) for n in (1, 2, 3, 4))
 
     def make(self) -> bool:
-        """Make it. Return False if this user may not."""
+        """Create the network. Return False if this user cannot."""
         program("ip", "iproute2", "/sbin")
         if _ip("netns", "add", self.name).returncode:
             return False
@@ -86,7 +86,7 @@ class Network:
 
     @contextmanager
     def cut_off_from(self, address: str) -> Iterator[None]:
-        """Lose every packet that the portal sends to an address: it goes to a card that nobody has."""
+        """Lose every packet that the portal sends to an address, by a route to an unused interface."""
         inside = ("-n", self.name, "neigh")
         of_nobody = ("lladdr", "02:00:00:00:00:99", "nud", "permanent")
         assert _ip(*inside, "replace", address, *of_nobody, "dev", "ikd0").returncode == 0
@@ -105,7 +105,7 @@ def _ip(*arguments: str) -> subprocess.CompletedProcess[bytes]:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A page that somebody asked for: when, for how long, and the status; 0 without an answer."""
+    """A requested page: time, duration, and status. The status is 0 without an answer."""
 
     who: str
     at: float
@@ -116,7 +116,7 @@ class Asked:
 
 @dataclass
 class Load:
-    """What became of the pages that one proxy was asked for."""
+    """The results of the pages requested from one proxy."""
 
     proxy: Proxy
     requests: dict[str, list[dict[str, str]]]
@@ -142,7 +142,7 @@ class Load:
         return sum(answer.who == who for answer in self.answers)
 
     def _ask(self, who: str) -> None:
-        """Ask again and again on one connection, as a browser does."""
+        """Request pages in a loop on one connection, as a browser does."""
         connection, number = None, 0
         while not self._ended.is_set():
             headers = self.requests[who][number % len(self.requests[who])]
@@ -174,10 +174,10 @@ class Load:
 
 
 class Several:
-    """Two portals behind both proxies; bob may not see /staff/, and nobody is signed in for nothing."""
+    """Two portals behind both proxies. bob may not open /staff/, and one session belongs to no user."""
 
     hosts: dict[str, str]
-    """Where each portal reaches servers of this machine."""
+    """The address of this machine's servers for each portal."""
 
     def __init__(self, portals: dict[str, Portal], proxies: list[Proxy], tokens: list[str]) -> None:
         self.portals, self.proxies = portals, proxies
@@ -202,7 +202,7 @@ class Several:
         )
 
     def is_healthy(self) -> bool:
-        """Return whether each portal answers checks: one that it knows, and one that it has to look up."""
+        """Return whether each portal answers checks: one in memory, and one that it must look up."""
         known = self.requests["alice"][0]["Cookie"]
         unknown = f"{self.cookie_name}={new_token()}"
         return all(
@@ -218,7 +218,7 @@ class Several:
         assert eventually(lambda: self.is_open() and self.is_healthy() and self.is_ready(), 30)
 
     def lost_sessions(self) -> int:
-        """Return how many of alice's sessions one of the portals does not know."""
+        """Return how many of alice's sessions are unknown to one of the portals."""
         return sum(
             any(
                 portal.ask(request["Cookie"], origin=self.origin).status != 200
@@ -228,18 +228,18 @@ class Several:
         )
 
     def start_again(self, **settings: str | dict[str, str]) -> None:
-        """Start both portals again with other settings, the same for both or one for each."""
-        all_at_once(Portal.stop, self.portals.values())
+        """Restart both portals with other settings: the same for both, or one set for each."""
+        run_at_once(Portal.stop, self.portals.values())
         for name, portal in self.portals.items():
             portal.environment |= {
                 key: value if isinstance(value, str) else value[name] for key, value in settings.items()
             }
-        all_at_once(Portal.start, self.portals.values())
+        run_at_once(Portal.start, self.portals.values())
         self.assert_healthy()
 
     @contextmanager
     def load(self) -> Iterator[list[Load]]:
-        """Ask both proxies at once meanwhile, and let the portals be as they were before it ends."""
+        """Request pages from both proxies in the block. Wait for healthy portals before it ends."""
         loads = [Load(proxy, self.requests) for proxy in self.proxies]
         for each in loads:
             each.start()
@@ -253,7 +253,7 @@ class Several:
 
 
 def assert_nothing_lost(load: Load) -> None:
-    """Hold every answer to what it was to be: nobody is let in who should not be, and nobody kept out."""
+    """Assert every answer: no user without access was admitted, and no other was refused."""
     expected = {
         "alice": 200,
         "alice in many browsers": 200,
@@ -286,7 +286,7 @@ def kill(portal: Portal) -> None:
 
 @contextmanager
 def stopped(portal: Portal) -> Iterator[None]:
-    """Stop all of a portal's processes where they stand: connections stay open, and nobody answers."""
+    """Stop all processes of a portal with SIGSTOP: connections stay open, and no answer comes."""
     pids = processes(portal)
     for pid in pids:
         os.kill(pid, signal.SIGSTOP)
@@ -307,10 +307,10 @@ def two_portals(
     code: Path = ROOT,
     prepare: Callable[[], None] = lambda: None,
 ) -> Iterator[Several]:
-    """Run two portals on a database, the second in a network of its own, and both proxies before them.
+    """Run two portals on a database, the second in its own network, with both proxies in front.
 
-    `first` is the same database as the first portal is to reach it, `stores` their URLs of Redis.
-    `code` is the checkout that they run, and `prepare` what is done before they start.
+    `first` is the database's address for the first portal. `stores` are their URLs of Redis. `code` is the
+    checkout that they run. `prepare` is called before they start.
     """
     port, plain_port = free_port(), free_port()
     origin = f"https://{SITES['app']}:{port}"
@@ -318,7 +318,7 @@ def two_portals(
     assert Origin.objects.filter(value=origin).exists()
     alice, bob = (User.objects.get(username=name) for name in ("alice", "bob"))
     tokens = [open_gate(begin(user), origin) for user in [alice] * SESSIONS + [bob]]
-    password = make_password(PASSWORD, hasher=Argon2PasswordHasher())  # the server knows no cheap hash
+    password = make_password(PASSWORD, hasher=Argon2PasswordHasher())  # the server's own hasher
     User.objects.filter(username__in=("alice", "erin", "frank")).update(password=password)
     settings = {"IKD_PORTAL_URL": f"https://{PORTAL}:{port}", "IKD_STALE_GRACE": str(GRACE)}
     for name in ("a", "b"):
@@ -339,7 +339,7 @@ def two_portals(
     proxies: list[Proxy] = []
     prepare()
     try:
-        all_at_once(Portal.start, portals.values())
+        run_at_once(Portal.start, portals.values())
         for start, file in ((start_nginx, "minimal.conf"), (start_traefik, "several.yaml")):
             place = folder / file
             place.mkdir()
@@ -349,11 +349,11 @@ def two_portals(
         assert eventually(several.is_open, 30)
         yield several
     finally:
-        all_at_once(Server.stop, [proxy.server for proxy in proxies])
-        all_at_once(Portal.stop, portals.values())
+        run_at_once(Server.stop, [proxy.server for proxy in proxies])
+        run_at_once(Portal.stop, portals.values())
         backend.stop()
 
 
-def all_at_once(do: Callable[[Any], object], each: Iterable[Any]) -> None:
+def run_at_once(do: Callable[[Any], object], each: Iterable[Any]) -> None:
     with ThreadPoolExecutor() as threads:
         list(threads.map(do, each))

@@ -1,4 +1,4 @@
-"""What portals share, where a portal in a network of its own reaches it: Redis, its sentinels, and relays."""
+"""Shared servers, reachable for a portal in its own network: Redis, its sentinels, and relays."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CHUNK = 65_536
 
 
 class Redis:
-    """A Redis in memory. `primary` is the port of another one, of which it is a replica."""
+    """A Redis in memory. If `primary` is another one's port, it is a replica of that one."""
 
     def __init__(self, folder: Path, *hosts: str, primary: int = 0, sentinels_of: int = 0) -> None:
         self.port, self.hosts = free_port(), hosts
@@ -44,7 +44,7 @@ class Redis:
 
     def start(self) -> Redis:
         file = self._folder / "redis.conf"
-        if not file.exists():  # a sentinel writes into it
+        if not file.exists():  # a sentinel writes to it
             file.write_text("\n".join([*self._lines, ""]))
         with (self._folder / "log").open("ab") as log:
             command = [self._program, str(file), *self._options]
@@ -53,7 +53,7 @@ class Redis:
         return self
 
     def ask(self, *words: str) -> str:
-        """Send a command, and return what came of its answer."""
+        """Send a command, and return the answer."""
         with socket.create_connection((self.hosts[0], self.port), 5) as connection:
             parts = "".join(f"${len(word)}\r\n{word}\r\n" for word in words)
             connection.sendall(f"*{len(words)}\r\n{parts}".encode())
@@ -71,7 +71,7 @@ class Redis:
 
 
 class Relay:
-    """Passes connections to an address on to a port of 127.0.0.1."""
+    """Passes connections at an address on to a port of 127.0.0.1."""
 
     def __init__(self, host: str, port: int) -> None:
         self.host, self._to = host, port

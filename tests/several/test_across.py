@@ -1,4 +1,4 @@
-"""What one portal began, another goes on with, and what one ended, all have ended."""
+"""What starts at one portal continues at the other, and what ends at one has ended at both."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ BELIEVED = 1.0
 """Seconds within which every portal knows that access ended."""
 
 ATTEMPTS = 5
-"""Wrong passwords of one account from one address, as IKD_LOGIN_LIMIT_PER_ACCOUNT_AND_ADDRESS has it."""
+"""Wrong passwords for one account from one address (IKD_LOGIN_LIMIT_PER_ACCOUNT_AND_ADDRESS)."""
 
 
 def browser_at(portal: Portal, several: Several) -> Browser:
@@ -25,15 +25,15 @@ def browser_at(portal: Portal, several: Several) -> Browser:
 
 
 def code_for(browser: Browser, several: Several) -> str:
-    """Open the site by a browser that is signed in, and return the path with the one-time code."""
+    """Open the site in a signed-in browser, and return the path with the one-time code."""
     way = browser.continue_to(several.origin)
     path = browser.get(way).header("location").removeprefix(several.origin)
     assert "ikdcode=" in path
     return path
 
 
-def taken(portal: Portal, several: Several, browser: Browser, path: str) -> Reply:
-    """Take a one-time code as Traefik's check does."""
+def use_code(portal: Portal, several: Several, browser: Browser, path: str) -> Reply:
+    """Use a one-time code, as Traefik's check does."""
     with portal.connect() as proxy:
         return proxy.check(
             browser.cookie_of_site,
@@ -46,7 +46,7 @@ def taken(portal: Portal, several: Several, browser: Browser, path: str) -> Repl
 
 
 def gate_cookie(reply: Reply, several: Several) -> str:
-    """Return the gate cookie that an answer sets, or nothing."""
+    """Return the gate cookie that an answer sets, or an empty text."""
     lines = [value.partition(";")[0] for name, value in reply.headers if name == "set-cookie"]
     return next((line for line in lines if line.startswith(several.cookie_name) and line[-1] != "="), "")
 
@@ -55,15 +55,15 @@ def statuses(several: Several, cookie: str) -> list[int]:
     return [portal.ask(cookie, origin=several.origin).status for portal in several.portals.values()]
 
 
-def walk(several: Several, name: str) -> None:
-    """Sign in at one portal, take the code at the other, sign out at it, and be out at both."""
+def sign_in_and_out(several: Several, name: str) -> None:
+    """Sign in at one portal, use the code at the other, sign out there, and be signed out at both."""
     first, second = several.portals["a"], several.portals["b"]
     browser = browser_at(first, several)
     assert browser.sign_in(name, PASSWORD).status == 302
     code = code_for(browser.at(second), several)
 
-    entered = taken(first, several, browser, code)
-    again = [taken(portal, several, browser, code) for portal in (second, first)]
+    entered = use_code(first, several, browser, code)
+    again = [use_code(portal, several, browser, code) for portal in (second, first)]
     cookie = gate_cookie(entered, several)
 
     assert cookie and [gate_cookie(each, several) for each in again] == ["", ""]
@@ -77,7 +77,7 @@ def walk(several: Several, name: str) -> None:
 
 
 def try_passwords(several: Several, name: str) -> None:
-    """Use up the attempts at both portals in turn: neither lets in with the right password then."""
+    """Use up the attempts at both portals in turn. Then, neither accepts the right password."""
     browsers = [browser_at(portal, several) for portal in several.portals.values()]
     wrong = [browsers[number % 2].sign_in(name, "wrong").status for number in range(ATTEMPTS)]
     right = [browser.sign_in(name, PASSWORD).status for browser in browsers]
@@ -86,18 +86,18 @@ def try_passwords(several: Several, name: str) -> None:
 
 
 def test_codes_and_sign_outs_hold_across_portals(several: Several) -> None:
-    walk(several, "alice")
+    sign_in_and_out(several, "alice")
 
 
 def test_limits_count_attempts_at_all_portals(several: Several) -> None:
     try_passwords(several, "frank")
 
 
-def test_an_account_that_is_locked_at_one_portal_is_out_at_both(several: Several) -> None:
+def test_an_account_locked_at_one_portal_is_signed_out_at_both(several: Several) -> None:
     first, second = several.portals["a"], several.portals["b"]
     browser = browser_at(second, several)
     assert browser.sign_in("erin", PASSWORD).status == 302
-    cookie = gate_cookie(taken(second, several, browser, code_for(browser, several)), several)
+    cookie = gate_cookie(use_code(second, several, browser, code_for(browser, several)), several)
     assert statuses(several, cookie) == [200, 200]
     erin = User.objects.get(username="erin")
     link = new_link(erin.pk, erin.email).partition("/accounts/")[2]
@@ -113,5 +113,5 @@ def test_an_account_that_is_locked_at_one_portal_is_out_at_both(several: Several
 
 
 def test_codes_and_limits_in_tables_hold_across_portals_too(on_sqlite: Several) -> None:
-    walk(on_sqlite, "alice")
+    sign_in_and_out(on_sqlite, "alice")
     try_passwords(on_sqlite, "frank")

@@ -1,4 +1,4 @@
-"""Bad days of two portals: nobody gets in beyond the promised grace, no session is lost, all comes back."""
+"""Bad days of two portals: no access beyond the grace, no lost session, and all recovers by itself."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.front.serving import Database, Portal, begin, eventually
 from tests.several.days import REPORT, Day, bad_day, says
 from tests.several.stage import GRACE, Network, Several, kill, stopped
 from tests.several.stores import Redis, Relay
-from tests.several.test_across import browser_at, code_for, gate_cookie, taken
+from tests.several.test_across import browser_at, code_for, gate_cookie, use_code
 
 pytestmark = [pytest.mark.proxy, pytest.mark.xdist_group("several")]
 
@@ -33,7 +33,7 @@ SIGNED_IN = 302
 
 
 def assert_survived(day: Day) -> None:
-    """Hold a day to what is promised of each."""
+    """Assert the promises for a day."""
     assert (day.wrong, day.lost) == (0, 0), day.row()
     assert day.healthy_after >= 0 and day.ready_after >= 0, day.row()
 
@@ -78,7 +78,7 @@ def test_a_portal_is_cut_off_from_redis(several: Several, network: Network | Non
 
 
 @in_report
-def test_a_portal_is_stopped_where_it_stands(several: Several) -> None:
+def test_a_portal_hangs(several: Several) -> None:
     with bad_day(several, "One portal is suspended (SIGSTOP) for 4 seconds") as day:
         day.begin()
         with stopped(several.portals["b"]):
@@ -91,7 +91,7 @@ def test_a_portal_is_stopped_where_it_stands(several: Several) -> None:
 
 
 @in_report
-def test_postgresql_is_stopped_where_it_stands(several: Several, cluster: Cluster) -> None:
+def test_postgresql_hangs(several: Several, cluster: Cluster) -> None:
     with bad_day(several, f"PostgreSQL is suspended (SIGSTOP) for {LONG:.1f} seconds") as day:
         day.revoke()
         day.begin(without_database=True)
@@ -107,7 +107,7 @@ def test_postgresql_is_stopped_where_it_stands(several: Several, cluster: Cluste
 
 
 @in_report
-def test_redis_is_stopped_where_it_stands(several: Several, redis: Redis) -> None:
+def test_redis_hangs(several: Several, redis: Redis) -> None:
     with bad_day(several, "Redis is suspended (SIGSTOP)") as day:
         day.begin()
         redis.send(signal.SIGSTOP)
@@ -151,7 +151,7 @@ def test_redis_is_killed_and_starts_again_empty(several: Several, redis: Redis) 
     assert day.unanswered == 0
 
 
-def test_redis_is_emptied_in_the_midst_of_a_sign_in(several: Several, redis: Redis) -> None:
+def test_redis_is_emptied_during_a_sign_in(several: Several, redis: Redis) -> None:
     browser = browser_at(several.portals["a"], several)
     assert browser.sign_in("alice", PASSWORD).status == SIGNED_IN
     code = code_for(browser, several)
@@ -159,8 +159,8 @@ def test_redis_is_emptied_in_the_midst_of_a_sign_in(several: Several, redis: Red
         day.begin()
         assert redis.ask("FLUSHALL") == "+OK"
         day.revoke()
-        lost = taken(several.portals["b"], several, browser, code)
-        next_one = taken(several.portals["b"], several, browser, code_for(browser, several))
+        lost = use_code(several.portals["b"], several, browser, code)
+        next_one = use_code(several.portals["b"], several, browser, code_for(browser, several))
 
     assert_survived(day)
     assert not gate_cookie(lost, several) and lost.status >= 300
@@ -182,7 +182,7 @@ def test_a_portal_is_killed_and_starts_again(several: Several) -> None:
 
 
 def test_an_older_copy_of_the_database_is_restored(several: Several, cluster: Cluster) -> None:
-    """Who signed in since then is nobody."""
+    """Users who signed in after the copy are signed out."""
     database = Database(f"postgres://ikd@127.0.0.1:{cluster.port}/{connection.settings_dict['NAME']}")
     older = dump(database, "--clean")
     since = begin(User.objects.get(username="alice"))
@@ -193,7 +193,7 @@ def test_an_older_copy_of_the_database_is_restored(several: Several, cluster: Cl
     with bad_day(several, "An older copy of the database is restored with `psql -1`") as day:
         day.begin()
         run_sql(database, older)
-        day.revoked_at = time.monotonic()  # eve signed in after the copy was made
+        day.revoked_at = time.monotonic()  # eve signed in after the copy
         day.over()
 
     assert_survived(day)
@@ -207,8 +207,8 @@ def test_an_older_copy_of_the_database_is_restored(several: Several, cluster: Cl
 
 
 @pytest.fixture
-def as_before(several: Several) -> Iterator[None]:
-    """Let the portals have their own settings again afterwards."""
+def restored_settings(several: Several) -> Iterator[None]:
+    """Restore the portals' own settings afterwards."""
     before = {name: dict(portal.environment) for name, portal in several.portals.items()}
     yield
     for name, portal in several.portals.items():
@@ -218,7 +218,7 @@ def as_before(several: Several) -> Iterator[None]:
 
 @contextmanager
 def relays(several: Several, *ports: int) -> Iterator[dict[str, str]]:
-    """Yield for each portal where it reaches servers of 127.0.0.1."""
+    """Yield for each portal the address at which it reaches servers of 127.0.0.1."""
     far = [Relay(several.hosts["b"], port) for port in ports]
     try:
         yield {
@@ -231,7 +231,9 @@ def relays(several: Several, *ports: int) -> Iterator[dict[str, str]]:
 
 
 @in_report
-def test_pgbouncer_is_killed_and_starts_again(several: Several, cluster: Cluster, as_before: None) -> None:
+def test_pgbouncer_is_killed_and_starts_again(
+    several: Several, cluster: Cluster, restored_settings: None
+) -> None:
     bouncer = Bouncer(cluster, connection.settings_dict["NAME"], size=4)
     try:
         with relays(several, bouncer.port) as at:
@@ -250,7 +252,9 @@ def test_pgbouncer_is_killed_and_starts_again(several: Several, cluster: Cluster
 
 
 @in_report
-def test_postgresql_fails_over_to_a_replica(several: Several, cluster: Cluster, as_before: None) -> None:
+def test_postgresql_fails_over_to_a_replica(
+    several: Several, cluster: Cluster, restored_settings: None
+) -> None:
     replica = Replica(cluster)
     name = connection.settings_dict["NAME"]
     try:
@@ -274,7 +278,7 @@ def test_postgresql_fails_over_to_a_replica(several: Several, cluster: Cluster, 
 
 
 @in_report
-def test_redis_fails_over_by_sentinel(several: Several, as_before: None, tmp_path: Path) -> None:
+def test_redis_fails_over_by_sentinel(several: Several, restored_settings: None, tmp_path: Path) -> None:
     hosts = tuple(dict.fromkeys(("127.0.0.1", several.hosts["b"])))
     primary = Redis(tmp_path, *hosts).start()
     replica = Redis(tmp_path, *hosts, primary=primary.port).start()

@@ -1,4 +1,4 @@
-"""The doctor beside two portals with one PostgreSQL and one Redis: each recognises its requests."""
+"""The doctor with two portals on one PostgreSQL and one Redis: each recognises its requests."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NETWORK_OF_THE_SECOND = "198.18.0.0/15"
 
 
 def examine(proxy: Proxy, database: str, redis_url: str, folder: Path) -> list[dict[str, Any]]:
-    """Return the findings of the command, in a process that is none of the portals."""
+    """Return the findings of the command, which runs in a separate process."""
     environment = os.environ | {
         "DJANGO_SETTINGS_MODULE": "ikd_portal.settings",
         "IKD_VAR": str(folder),
@@ -45,7 +45,7 @@ def examine(proxy: Proxy, database: str, redis_url: str, folder: Path) -> list[d
 
 @pytest.mark.parametrize("stopped", ["", "a", "b"], ids=["both", "the second alone", "the first alone"])
 @pytest.mark.parametrize("name", ["nginx", "traefik"])
-def test_a_run_passes_whichever_portal_answers(
+def test_the_doctor_passes_whichever_portal_answers(
     name: str,
     stopped: str,
     several: Several,

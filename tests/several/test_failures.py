@@ -1,4 +1,4 @@
-"""Two portals behind nginx and Traefik: if one fails, no check is lost, and nobody gets in."""
+"""Two portals behind nginx and Traefik: if one fails, no check is lost, and no wrong user gets in."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ READ_TIMEOUT = 3.0
 """Seconds that the shipped files wait for a portal."""
 
 
-def test_a_portal_that_is_stopped_costs_the_time_that_proxies_wait_for_it(several: Several) -> None:
+def test_a_hanging_portal_delays_checks_by_the_proxies_timeout(several: Several) -> None:
     with several.load() as loads, stopped(several.portals["a"]):
         stopped_at = time.monotonic()
         time.sleep(2.5 * READ_TIMEOUT)
@@ -30,7 +30,7 @@ def test_a_portal_that_is_stopped_costs_the_time_that_proxies_wait_for_it(severa
         assert late and len(slow) < len(late) / 10
 
 
-def test_a_portal_that_ends_and_starts_again_costs_no_check(several: Several) -> None:
+def test_restarting_a_portal_loses_no_check(several: Several) -> None:
     with several.load() as loads:
         several.portals["a"].stop()
         time.sleep(1)
@@ -40,7 +40,7 @@ def test_a_portal_that_ends_and_starts_again_costs_no_check(several: Several) ->
         assert_nothing_lost(load)
 
 
-def test_a_portal_that_is_killed_costs_no_check(several: Several) -> None:
+def test_killing_a_portal_loses_no_check(several: Several) -> None:
     with several.load() as loads:
         kill(several.portals["b"])
         time.sleep(1)
@@ -50,7 +50,7 @@ def test_a_portal_that_is_killed_costs_no_check(several: Several) -> None:
         assert_nothing_lost(load)
 
 
-def test_a_portal_that_is_cut_off_costs_no_check(several: Several, network: Network | None) -> None:
+def test_cutting_off_a_portal_loses_no_check(several: Several, network: Network | None) -> None:
     if network is None:
         pytest.skip("a network namespace can be made by root alone")
     with several.load() as loads, network.cut_off():
@@ -60,7 +60,7 @@ def test_a_portal_that_is_cut_off_costs_no_check(several: Several, network: Netw
         assert_nothing_lost(load)
 
 
-def test_a_reload_costs_no_check(several: Several) -> None:
+def test_a_reload_loses_no_check(several: Several) -> None:
     portal = several.portals["b"]
     before = {*portal.workers(), *portal.page_workers()}
 
@@ -73,8 +73,8 @@ def test_a_reload_costs_no_check(several: Several) -> None:
         assert_nothing_lost(load)
 
 
-def test_a_portal_without_its_database_costs_no_check(several: Several, cluster: Cluster) -> None:
-    """It answers 503, as a portal does that has no room for a check."""
+def test_a_portal_without_its_database_loses_no_check(several: Several, cluster: Cluster) -> None:
+    """It answers 503, as a portal without room for a check does."""
     with several.load() as loads:
         cluster.execute(
             f"ALTER ROLE {FIRST} NOLOGIN",
@@ -91,7 +91,7 @@ def test_a_portal_without_its_database_costs_no_check(several: Several, cluster:
         assert_nothing_lost(load)
 
 
-def test_portals_that_start_again_in_turn_cost_no_check(on_sqlite: Several) -> None:
+def test_restarting_portals_in_turn_loses_no_check(on_sqlite: Several) -> None:
     with on_sqlite.load() as loads:
         for portal in on_sqlite.portals.values():
             portal.stop()

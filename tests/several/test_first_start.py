@@ -1,4 +1,4 @@
-"""Portals that start at the same moment on one PostgreSQL: one migrates it, the others wait."""
+"""Portals that start at the same moment on one PostgreSQL: one migrates it, and the others wait."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Two portals of a test's own making, which have no room for strangers: 503, with Retry-After."""
+"""Two stub portals without room for strangers: 503 with Retry-After."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ FILES = {
 
 
 class BusyPortal(Stub):
-    """A portal that has room for alice alone, or for nobody; it may hang, or end before it answers."""
+    """A portal with room for alice only, or for no check. It may hang, or end before it answers."""
 
     has_room_for_alice = True
     hangs = ends = False
@@ -79,7 +79,7 @@ def proxy(
     two_portals: tuple[BusyPortal, BusyPortal],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Proxy]:
-    """The shipped files for two portals."""
+    """Return a proxy with the shipped files for two portals."""
     backend = Backend(("app",))
     backend.start()
     first, second = (portal.bind for portal in two_portals)
@@ -102,7 +102,7 @@ def _started(name: str, portal: Portal, backend: Backend, folder: Path, second: 
     return STARTERS[name](portal, backend, folder, file=file, shipped=shipped)
 
 
-def test_a_check_for_which_one_portal_has_no_room_is_answered_by_the_other(
+def test_a_check_without_room_at_one_portal_is_answered_by_the_other(
     proxy: Proxy, portals: tuple[BusyPortal, BusyPortal]
 ) -> None:
     busy, other = portals
@@ -115,7 +115,7 @@ def test_a_check_for_which_one_portal_has_no_room_is_answered_by_the_other(
     assert len(other.checks()) == 12
 
 
-def test_a_portal_that_ends_in_the_midst_of_a_check_costs_nothing(
+def test_if_a_portal_ends_during_a_check_the_other_answers(
     proxy: Proxy, portals: tuple[BusyPortal, BusyPortal]
 ) -> None:
     for portal in portals:
@@ -124,7 +124,7 @@ def test_a_portal_that_ends_in_the_midst_of_a_check_costs_nothing(
         assert [proxy.ask("/page", headers=FETCH | ALICE).status for _ in range(6)] == [200] * 6
 
 
-def test_a_portal_that_hangs_in_the_midst_of_a_check_costs_time_alone(
+def test_if_a_portal_hangs_during_a_check_the_other_answers_later(
     proxy: Proxy, portals: tuple[BusyPortal, BusyPortal]
 ) -> None:
     if proxy.name == "envoy":
@@ -138,10 +138,10 @@ def test_a_portal_that_hangs_in_the_midst_of_a_check_costs_time_alone(
     assert statuses == [200, 200]
 
 
-def test_strangers_who_overload_both_portals_keep_nobody_out(
+def test_strangers_who_overload_both_portals_do_not_lock_users_out(
     proxy: Proxy, portals: tuple[BusyPortal, BusyPortal]
 ) -> None:
-    """The proxy takes portals out that fail, and none of these has failed."""
+    """Proxies take failing portals out of use, but neither of these has failed."""
     strangers = [proxy.ask("/page", headers=FETCH | {"Cookie": f"who=x{n}"}).status for n in range(4)]
     statuses = [proxy.ask("/page", headers=FETCH | ALICE).status for _ in range(12)]
 
@@ -149,7 +149,7 @@ def test_strangers_who_overload_both_portals_keep_nobody_out(
     assert statuses == [200] * 12
 
 
-def test_the_second_portal_is_asked_just_what_the_first_was(
+def test_the_second_portal_receives_the_same_check(
     proxy: Proxy, portals: tuple[BusyPortal, BusyPortal]
 ) -> None:
     spoofed = {
@@ -172,7 +172,7 @@ def test_the_second_portal_is_asked_just_what_the_first_was(
     assert b"/open" not in first[0].head
 
 
-def test_a_client_cannot_ask_for_a_check_itself(proxy: Proxy, portals: tuple[BusyPortal, BusyPortal]) -> None:
+def test_a_client_cannot_request_a_check_itself(proxy: Proxy, portals: tuple[BusyPortal, BusyPortal]) -> None:
     for path in ("/authgate/nginx", "/authgate/traefik"):
         reply = proxy.ask(path, headers=FETCH | ALICE)
         at_the_portal = proxy.ask(path, site="portal", headers=FETCH | ALICE)

@@ -1,4 +1,4 @@
-"""Two portals are upgraded in turn: old and new code side by side lose no check and no sign-in."""
+"""Two portals are upgraded in turn. With old and new code at once, no check and no sign-in is lost."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pytest_django.plugin import DjangoDbBlocker
 from tests.feed.cluster import Cluster
 from tests.front.serving import ROOT, Portal, eventually
 from tests.several.stage import Several, assert_nothing_lost, status_of, two_portals
-from tests.several.test_across import walk
+from tests.several.test_across import sign_in_and_out
 
 pytestmark = pytest.mark.proxy
 
@@ -32,7 +32,7 @@ def git(*arguments: str) -> bytes:
 
 
 def commit_before() -> str:
-    """Return the last release, or the commit before the newest migration. Empty without a history."""
+    """Return the last release, or the commit before the newest migration. It is empty without a history."""
     release = git("describe", "--tags", "--abbrev=0", "--match", "v*", "HEAD~1").decode().strip()
     newest = git("log", "-1", "--format=%H", "--diff-filter=A", "--", MIGRATIONS).decode().strip()
     return release or git("rev-parse", "--verify", f"{newest}~1").decode().strip()
@@ -40,7 +40,7 @@ def commit_before() -> str:
 
 @pytest.fixture(scope="module")
 def earlier(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The code before, in a folder of its own."""
+    """Return a folder with the earlier code."""
     commit, folder = commit_before(), tmp_path_factory.mktemp("earlier")
     archive = git("archive", commit, *PARTS) if commit else b""
     if not archive:
@@ -51,7 +51,7 @@ def earlier(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def migrate_back_to(code: Path) -> None:
-    """Take the database back to the migrations that some code has."""
+    """Migrate the database back to the migrations of some code."""
     for app in ("openid", "accounts", "authgate", "ikd_portal"):
         newest = max(file.stem for file in (code / app / "migrations").glob("[0-9]*.py"))
         call_command("migrate", app, newest, interactive=False, verbosity=0)
@@ -61,7 +61,7 @@ def migrate_back_to(code: Path) -> None:
 def old(
     cluster: Cluster, earlier: Path, tmp_path: Path, django_db_blocker: DjangoDbBlocker
 ) -> Iterator[Several]:
-    """Two portals that run the code before, on a database with its migrations."""
+    """Two portals with the earlier code, on a database with its migrations."""
     database = cluster.database(f"u{uuid.uuid4().hex}", "pattern")
     with (
         django_db_blocker.unblock(),
@@ -91,13 +91,13 @@ def test_an_upgrade_of_one_portal_after_the_other_loses_nothing(old: Several) ->
     with old.load() as loads:
         call_command("migrate", interactive=False, verbosity=0)
         time.sleep(1.5)
-        walk(old, "alice")
+        sign_in_and_out(old, "alice")
         start_with_new_code(old.portals["b"])
-        walk(old, "frank")
+        sign_in_and_out(old, "frank")
         time.sleep(0.5)
         start_with_new_code(old.portals["a"])
 
     assert applied() > before
     for load in loads:
         assert_nothing_lost(load)
-    walk(old, "erin")
+    sign_in_and_out(old, "erin")

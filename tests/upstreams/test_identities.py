@@ -17,7 +17,7 @@ from authgate.models import SignIn
 from tests.accounts import signing_in
 from tests.accounts.conftest import PortalClient
 from tests.factories import UpstreamFactory, UserFactory
-from tests.second_factor.factors import STEP, add_app, code, give
+from tests.second_factor.factors import STEP, add_app, code, submit_code
 from tests.upstreams.provider import Provider
 from tests.upstreams.signing_in import reason, sign_in
 
@@ -279,7 +279,7 @@ def test_the_second_factor_completes_no_sign_in_by_a_provider_that_counts_no_mor
     step = sign_in(client, provider, {"sub": "1"})
     change()
 
-    answer = give(client, code(secret))
+    answer = submit_code(client, code(secret))
 
     assert step["Location"].startswith(STEP)
     assert (answer.status_code, answer["Location"]) == (302, "/accounts/login/")
@@ -293,7 +293,7 @@ def test_the_second_factor_completes_a_sign_in_by_a_provider(
     secret = add_app(alice)
     sign_in(client, provider, {"sub": "1"})
 
-    give(client, code(secret))
+    submit_code(client, code(secret))
 
     assert signing_in.is_signed_in(client)
     assert SignIn.objects.get().upstream_session.upstream == upstream
