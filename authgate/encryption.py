@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from django.conf import settings
@@ -82,7 +82,13 @@ class _SecretAttribute(DeferredAttribute):
         instance.__dict__[self.field.attname] = self.field.to_python(value)
 
 
-class EncryptedField(models.TextField):  # type: ignore[type-arg]
+if TYPE_CHECKING:
+    TextField = models.TextField[Secret | str, Secret]
+else:
+    TextField = models.TextField  # without type parameters at run time
+
+
+class EncryptedField(TextField):
     """A field with a secret. Assigned text is encrypted at once; reading returns a `Secret`."""
 
     descriptor_class = _SecretAttribute

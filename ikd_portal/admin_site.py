@@ -93,12 +93,12 @@ class PortalAdminSite(AdminSite):
         """Return the translated texts of Django's scripts, with ours for those that Django lacks."""
         return cast(HttpResponse, WordsOfScripts.as_view(packages=["django.contrib.admin"])(request))
 
-    def logout(  # type: ignore[override]
+    def logout(  # type: ignore[override]  # a redirect in place of Django's page
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         return HttpResponseRedirect(reverse("account_logout"))
 
-    def password_change(  # type: ignore[override]
+    def password_change(  # type: ignore[override]  # a redirect in place of Django's page
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         return HttpResponseRedirect(reverse("account_change_password"))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "ikd_portal.settings")
@@ -33,6 +33,7 @@ from ikd_portal.thread_queue import ThreadQueue, line_of
 from ikd_portal.wsgi import application as django_application
 
 Scope = MutableMapping[str, Any]
+ASGIApplication = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 FORMS_WAIT = 15.0
 """Seconds that a form waits for a thread. Then the client is asked to try again."""
@@ -53,10 +54,13 @@ def with_forwarded(environ: Any, start_response: Any) -> Any:
     return django_application(environ, start_response)
 
 
-_in_threads = WSGIMiddleware(with_forwarded, workers=settings.IKD_THREADS, send_queue_size=0)  # 0: no limit
-_in_provider_threads = WSGIMiddleware(
-    limit_working_threads(with_forwarded), workers=settings.IKD_PROVIDER_THREADS, send_queue_size=0
-)
+def in_threads(application: Any, threads: int) -> ASGIApplication:
+    """Return an ASGI application that calls a WSGI application in threads. Answers queue without limit."""
+    return WSGIMiddleware(application, workers=threads, send_queue_size=0)  # type: ignore[return-value]  # a2wsgi types each message
+
+
+_in_threads = in_threads(with_forwarded, settings.IKD_THREADS)
+_in_provider_threads = in_threads(limit_working_threads(with_forwarded), settings.IKD_PROVIDER_THREADS)
 _queue = ThreadQueue(settings.IKD_PROVIDER_THREADS)
 _pages = ThreadQueue(settings.IKD_THREADS, wait=PAGES_WAIT, longest_line=PAGES_OF_A_NETWORK)
 # A form may hash a password. When many users sign in this takes long, so forms get only half of the threads.
@@ -89,10 +93,10 @@ async def _answer(scope: Scope, receive: Receive, send: Send) -> None:
         return
     async with queue.turn(line) as is_admitted:
         if is_admitted:
-            await threads(scope, receive, in_time)  # type: ignore[arg-type]
+            await threads(scope, receive, in_time)
             return
     scope["state"][TURNED_AWAY if queue is _queue else OVERLOADED] = True
-    await _in_threads(scope, receive, in_time)  # type: ignore[arg-type]
+    await _in_threads(scope, receive, in_time)
 
 
 async def _answer_page(scope: Scope, receive: Receive, send: Send) -> None:
@@ -106,7 +110,7 @@ async def _answer_page(scope: Scope, receive: Receive, send: Send) -> None:
         async with _pages.turn(client_network(scope)) as is_admitted:
             if not is_admitted:
                 raise slow_clients.Busy
-            await _in_threads(scope, receive, messages.put)  # type: ignore[arg-type]
+            await _in_threads(scope, receive, messages.put)
         messages.put_nowait(None)
         await sending
     finally:

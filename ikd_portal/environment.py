@@ -22,7 +22,7 @@ TRUE = frozenset(("1", "true", "yes", "on", "y", "ok"))
 FALSE = frozenset(("", "0", "false", "no", "off", "n"))
 
 
-class Environment(environ.Env):  # type: ignore[misc]  # it has no types
+class Environment(environ.Env):  # type: ignore[misc]  # django-environ has no types
     """Reads variables literally. The base class lets a leading `$` refer to another variable."""
 
     def get_value(self, var: str, cast: Any = None, default: Any = None, parse_default: bool = False) -> Any:

@@ -57,9 +57,7 @@ def server_error(request: HttpRequest) -> HttpResponse:
     if error is not None and (outage := outage_in(error)) is not None:
         return _unavailable(request, outage, error)
     if isinstance(error, DataError) and NO_TEXT in str(error):
-        response = defaults.bad_request(request, SuspiciousOperation())
-        response._has_been_logged = True  # type: ignore[attr-defined]  # as below
-        return response
+        return _without_log(defaults.bad_request(request, SuspiciousOperation()))
     try:
         page: str = render_to_string("500.html")
     except Exception:
@@ -78,5 +76,10 @@ def _unavailable(request: HttpRequest, outage: Outage, error: BaseException) -> 
     response = HttpResponse(page, status=503)
     response["Retry-After"] = str(RETRY_AFTER)
     response["Cache-Control"] = "no-store"
-    response._has_been_logged = True  # type: ignore[attr-defined]  # Django would log a traceback for each
+    return _without_log(response)
+
+
+def _without_log(response: HttpResponse) -> HttpResponse:
+    """Keep Django from logging a traceback for the response."""
+    response._has_been_logged = True  # type: ignore[attr-defined]  # the stubs lack this private attribute
     return response

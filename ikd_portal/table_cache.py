@@ -75,7 +75,7 @@ class TableCache(DatabaseCache):
         table = connections[alias].ops.quote_name(self._table)
         cursor.execute(f"SELECT count(*) FROM {table}")  # noqa: S608
         count, now = cursor.fetchone()[0], datetime.now(UTC).replace(microsecond=0)
-        self._cull(alias, cursor, now, count)  # type: ignore[attr-defined]
+        self._cull(alias, cursor, now, count)  # type: ignore[attr-defined]  # the stubs lack this private method
 
 
 def _whole(seconds: float) -> datetime:

@@ -148,7 +148,7 @@ def _protocol_of_checks() -> type[asyncio.Protocol]:
     return TracedFront
 
 
-class PortalWorker(Worker):  # type: ignore[misc]
+class PortalWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
     """Answers checks or pages, or both if there are no page processes."""
 
     pages: tuple[int, int] | None = None

@@ -39,7 +39,7 @@ def _days(text: str) -> int | None:
     return next((days for days in LIFETIMES if text == str(days)), None)
 
 
-class ClientInline(ReadableText, admin.StackedInline):  # type: ignore[type-arg]
+class ClientInline(ReadableText, admin.StackedInline):
     model = Client
     formset = InlineFormSet
     extra = 0
@@ -97,7 +97,7 @@ def link_to_secrets(client: Client) -> SafeString | str:
     return format_html('<a href="{}">{}</a>', url, gettext("Secrets of %(client)s") % {"client": client})
 
 
-ApplicationAdmin.inlines = (*ApplicationAdmin.inlines, ClientInline)  # type: ignore[assignment]
+ApplicationAdmin.extend(inline=ClientInline)
 
 
 @admin.register(Client)

@@ -24,6 +24,11 @@ DOCS = [
     *(ROOT / f"{name}.md" for name in ("README", "CONTRIBUTING", "SECURITY")),
 ]
 PACKAGES = ("accounts", "authgate", "ikd_portal", "openid", "demo", "benchmarks", "tools", "tests")
+PRODUCT = [package for package in PACKAGES if package != "tests"]
+IGNORE = re.compile(r"#\s*(?:type:\s*ignore|mypy:)")
+REASONED = re.compile(r"  # type: ignore\[[a-z-]+\]  # \w\S* \w")
+"""The code of one error, and a reason of at least two words."""
+
 TEMPLATES = sorted(path for path in (ROOT / "templates").rglob("*") if path.suffix in {".html", ".txt"})
 
 CODE = re.compile(r"```.*?```|~~~.*?~~~", re.DOTALL)
@@ -91,6 +96,20 @@ def test_docstrings_begin_with_verbs_of_today(package: str) -> None:
     ]
 
     assert found == []
+
+
+def test_ignored_type_errors_are_few_and_have_reasons() -> None:
+    paths = [path for package in PRODUCT for path in (ROOT / package).rglob("*.py")]
+
+    found = [line for path in paths for line in _ignores(path)]
+
+    assert [line for line in found if not REASONED.search(line)] == []
+    assert len(found) <= 19
+
+
+def _ignores(path: Path) -> list[str]:
+    lines = path.read_text().splitlines()
+    return [f"{path}: {line.strip()}" for line in lines if IGNORE.search(line)]
 
 
 def _docstrings(source: str) -> Iterator[str]:

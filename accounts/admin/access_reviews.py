@@ -200,4 +200,4 @@ def begin_reviews(
             model_admin.message_user(request, text % {"name": application}, messages.WARNING)
 
 
-ApplicationAdmin.actions = (*(ApplicationAdmin.actions or ()), begin_reviews)  # type: ignore[misc]
+ApplicationAdmin.extend(begin_reviews)

@@ -103,7 +103,7 @@ class GroupsFormMixin(forms.BaseModelForm):
         # Save the groups with their end first. Django then finds nothing to add.
         until = {"ends_at": self.cleaned_data["groups_until"]}
         self.instance.groups.set(self.cleaned_data["groups"], through_defaults=until)
-        super()._save_m2m()  # type: ignore[misc]  # private, so the stubs lack it
+        super()._save_m2m()  # type: ignore[misc]  # the stubs lack this private method
 
     def clean_groups(self) -> QuerySet[DjangoGroup]:
         groups: QuerySet[DjangoGroup] = self.cleaned_data["groups"]
@@ -135,7 +135,7 @@ class AddUserForm(GroupsFormMixin, AdminUserCreationForm):
 
 
 class ChangeUserForm(GroupsFormMixin, RolesFormMixin, UserChangeForm):
-    password = None  # type: ignore[assignment]  # so Django drops an inherited field
+    password = None  # type: ignore[assignment]  # None removes an inherited field
     permissions_field = "user_permissions"
     roles = roles_field()
     groups = groups_field()

@@ -133,10 +133,4 @@ def sign_others_out(
     end_each(model_admin, request, queryset, act)
 
 
-ApplicationAdmin.actions = (  # type: ignore[misc]
-    *(ApplicationAdmin.actions or ()),  # type: ignore[misc]
-    lock_down_applications,
-    lift_applications,
-    sign_everybody_out,
-    sign_others_out,
-)
+ApplicationAdmin.extend(lock_down_applications, lift_applications, sign_everybody_out, sign_others_out)

@@ -20,7 +20,7 @@ from accounts.delegation import applications
 from accounts.requests import SignedInRequest
 from authgate import outbox
 from authgate.admin import carried_form
-from authgate.admin.carried_form import Answer, NoLongerCarried
+from authgate.admin.carried_form import Answer, NoLongerCarried, answer_to
 from authgate.admin.effect_page import (
     NAMES_OF_FIELDS,
     as_csv,
@@ -44,7 +44,7 @@ def confirmable(view: View[P]) -> View[P]:
     def restored(request: SignedInRequest, /, *arguments: P.args, **named: P.kwargs) -> HttpResponse:
         if request.method == "POST":
             try:
-                request.effect_answer = carried_form.restore(request)  # type: ignore[attr-defined]  # read by answer_to
+                carried_form.restore(request)
             except NoLongerCarried:
                 text = _("This page was too old, or belongs to another form. Nothing was saved.")
                 messages.error(request, text)
@@ -52,12 +52,6 @@ def confirmable(view: View[P]) -> View[P]:
         return view(request, *arguments, **named)
 
     return restored
-
-
-def answer_to(request: SignedInRequest) -> Answer:
-    """Return the user's answer on the page of an effect."""
-    answer: Answer = getattr(request, "effect_answer", Answer())
-    return answer
 
 
 def confirm_first(

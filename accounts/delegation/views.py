@@ -21,11 +21,12 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_safe
 
 from accounts.delegation import applications, groups
-from accounts.delegation.effects import answer_to, confirm_first, confirmable
+from accounts.delegation.effects import confirm_first, confirmable
 from accounts.ends import EndField
 from accounts.models import AccessRequest, AccessReview, Membership, User
 from accounts.reauthentication import reauthentication_required
 from accounts.requests import SignedInRequest, login_required
+from authgate.admin.carried_form import answer_to
 from authgate.effect.comparison import Bounds
 from authgate.event_words import label_of, reason_words
 from authgate.explain import access

@@ -41,7 +41,7 @@ class PeopleManager(UserManager["User"]):
     def _create_user_object(self, username: str, *args: Any, **kwargs: Any) -> User:
         """Create a user for `createsuperuser` and `create_user`. Raises ValidationError for a look-alike."""
         self.refuse_look_alike(username)
-        user: User = super()._create_user_object(username, *args, **kwargs)  # type: ignore[misc]  # not in the stubs
+        user: User = super()._create_user_object(username, *args, **kwargs)  # type: ignore[misc]  # the stubs lack this private method
         return user
 
     def get_by_natural_key(self, username: str | None) -> User:
@@ -51,13 +51,13 @@ class PeopleManager(UserManager["User"]):
 class User(AbstractUser):
     """A user. `username` and `email` are unique in any letter case."""
 
-    first_name = None  # type: ignore[assignment]  # so Django drops an inherited field
-    last_name = None  # type: ignore[assignment]  # likewise
+    first_name = None  # type: ignore[assignment]  # None removes an inherited field
+    last_name = None  # type: ignore[assignment]  # None removes an inherited field
     uuid = models.UUIDField(_("UUID"), default=uuid.uuid4, unique=True, editable=False)
     email = models.EmailField(_("e-mail address"), blank=True)
     display_name = models.CharField(_("display name"), max_length=150, blank=True)
 
-    groups = models.ManyToManyField(  # type: ignore[assignment]  # Django's own has no end
+    groups = models.ManyToManyField(  # type: ignore[assignment]  # Django's own field has no `through` model
         DjangoGroup,
         through="accounts.Membership",
         blank=True,

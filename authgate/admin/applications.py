@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, TypedDict
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, ClassVar, TypedDict
 
 from django import forms
 from django.contrib import admin, messages
+from django.contrib.admin.options import InlineModelAdmin
 from django.contrib.admin.widgets import AdminTextareaWidget
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.db import models
@@ -67,10 +68,9 @@ class OriginFormSet(InlineFormSet):
 
 
 class RuleFormSet(InlineFormSet):
-    def _construct_form(self, i: int, **kwargs: Any) -> Any:
-        form = super()._construct_form(i, **kwargs)  # type: ignore[misc]
+    def add_fields(self, form: Any, index: int | None) -> None:
+        super().add_fields(form, index)
         form.instance.validated_with_siblings = True
-        return form
 
     def clean(self) -> None:
         """Refuse two scopes that differ in letter case only. Compare the rules as they will be saved."""
@@ -174,6 +174,9 @@ class ApplicationForm(forms.ModelForm):
     remove_icon = forms.BooleanField(label=_("Remove the icon"), required=False)
 
 
+Action = Callable[["ApplicationAdmin", HttpRequest, QuerySet[Application]], HttpResponse | None]
+
+
 class Counted(TypedDict):
     """The annotation of `ApplicationAdmin.get_queryset`."""
 
@@ -191,7 +194,7 @@ class ApplicationAdmin(EffectAdmin):
     autocomplete_fields = ("named_groups", "owners", "owner_groups", "shareable_groups")
     readonly_fields = ("icon_shown", "protection")
     actions_with_effect = ("lock_down_applications", "lift_applications", "delete_selected")
-    inlines = (OriginInline, RuleInline)
+    inlines: ClassVar[tuple[type[InlineModelAdmin], ...]] = (OriginInline, RuleInline)
     formfield_overrides = {
         models.URLField: {"assume_scheme": "https"},
         models.TextField: {"widget": AdminTextareaWidget(attrs={"rows": 3})},
@@ -226,6 +229,12 @@ class ApplicationAdmin(EffectAdmin):
             },
         ),
     )
+
+    @classmethod
+    def extend(cls, *actions: Action, inline: type[InlineModelAdmin] | None = None) -> None:
+        """Add actions and an inline of an app above the gate."""
+        cls.actions = (*(cls.actions or ()), *actions)
+        cls.inlines = (*cls.inlines, inline) if inline else cls.inlines
 
     def get_readonly_fields(self, request: HttpRequest, obj: Application | None = None) -> tuple[str, ...]:
         if request.user.is_superuser:

@@ -151,7 +151,7 @@ class AuditedAdmin(ReadableText, admin.ModelAdmin):
     ) -> list[dict[str, Any]]:
         """Return Django's message, which names the fields. Store their values for the audit event."""
         values = [] if add else changes_of(form, formsets or (), self.secret_fields)
-        request.field_changes = values  # type: ignore[attr-defined]
+        request.field_changes = values  # type: ignore[attr-defined]  # an attribute of our own, for log_change
         return super().construct_change_message(request, form, formsets, add)
 
     def log_addition(self, request: HttpRequest, obj: Model, message: Any) -> Any:

@@ -48,8 +48,24 @@ def seal(request: HttpRequest, digest: str) -> str:
     return signing.dumps(carried, salt=SALT, compress=True)
 
 
-def restore(request: HttpRequest) -> Answer:
-    """Put a carried form into `request.POST`, and return the answer. Without a carried form, it is empty."""
+def restore(request: HttpRequest) -> None:
+    """Put a carried form into `request.POST`, and keep the answer for `answer_to`.
+
+    Without a carried form, the answer is empty. Raises NoLongerCarried.
+    """
+    request.effect_answer = _restored(request)  # type: ignore[attr-defined]  # an attribute of our own, for answer_to
+
+
+def answer_to(request: HttpRequest) -> Answer:
+    """Return the requester's answer on the effect page."""
+    return getattr(request, "effect_answer", Answer())
+
+
+def replace_post(request: HttpRequest, fields: QueryDict) -> None:
+    request.POST = fields  # type: ignore[assignment]  # the stubs allow only forms that Django parsed
+
+
+def _restored(request: HttpRequest) -> Answer:
     if FIELD not in request.POST:
         return Answer()
     posted = request.POST
@@ -60,7 +76,7 @@ def restore(request: HttpRequest) -> Answer:
         raise NoLongerCarried from None
     if {name: carried.get(name) for name in ("user", "path")} != _bound(request):
         raise NoLongerCarried
-    request.POST = _query_of({**carried["fields"], **secret})  # type: ignore[assignment]  # a property with a setter
+    replace_post(request, _query_of({**carried["fields"], **secret}))
     return Answer(carried["shown"], *(bool(posted.get(name)) for name in (SURE, AS_CSV, EDIT)))
 
 

@@ -75,7 +75,7 @@ class DeletedRows(NestedObjects):
         return [self._words(row) for row in self.protected]
 
     def _loaded(self) -> dict[type[Model], set[Any]]:
-        return self.model_objs  # type: ignore[return-value]  # the stubs name other keys
+        return self.model_objs  # type: ignore[return-value]  # the stubs say str keys, but keys are models
 
     def _is_listed(self, model: type[Model]) -> bool:
         return self._is_asked_about(model) or model in self._inline

@@ -18,7 +18,7 @@ from django.utils.translation import gettext as _
 
 from authgate import outbox
 from authgate.admin.audited import AuditedAdmin, is_row_id
-from authgate.admin.carried_form import Answer, NoLongerCarried, restore
+from authgate.admin.carried_form import NoLongerCarried, answer_to, replace_post, restore
 from authgate.admin.effect_page import (
     Question,
     as_csv,
@@ -78,7 +78,7 @@ class EffectAdmin(AuditedAdmin):
         """Call a view. If the request confirms an effect page, restore the form that the page carried."""
         if request.method == "POST":
             try:
-                request.effect_answer = restore(request)  # type: ignore[attr-defined]
+                restore(request)
             except NoLongerCarried:
                 message = _("This page was too old, or belongs to another form. Nothing was saved.")
                 self.message_user(request, message, messages.ERROR)
@@ -106,13 +106,9 @@ class EffectAdmin(AuditedAdmin):
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
         form: Any = super().get_form(request, obj, change=change, **kwargs)
-        if _answer_to(request).edits_again:
+        if answer_to(request).edits_again:
             return type(form)(form.__name__, (EditedAgain, form), {"__module__": form.__module__})
         return form
-
-
-def _answer_to(request: HttpRequest) -> Answer:
-    return getattr(request, "effect_answer", Answer())
 
 
 def _keys_of(object_id: str | None) -> set[int] | None:
@@ -150,7 +146,7 @@ class Trial:
         self._request = request
         self._bounds = bounds
         self._is_list, self._is_form = is_list, is_form
-        self._answer = _answer_to(request)
+        self._answer = answer_to(request)
 
     def run(self, act: Act) -> HttpResponse:
         """Make the change. Return the response of `act`, or the page that shows the effect."""
@@ -183,7 +179,7 @@ class Trial:
         question = question_of(response)
         if question is None:
             return response
-        request.POST = posted  # type: ignore[assignment]  # as above
+        replace_post(request, posted)
         if request.method != "POST":
             _response, effect, _stays = self._try(view, keeps=False)
         return self._page(effect, question) if effect else response
@@ -207,7 +203,7 @@ class Trial:
             return response
         confirmed = posted.copy()
         confirmed["confirmed"] = confirmed["post"] = "yes"
-        self._request.POST = confirmed  # type: ignore[assignment]  # a property with a setter
+        replace_post(self._request, confirmed)
         _response, effect, _stays = self._try(act, keeps=False)
         if not effect:
             self._request.POST = posted

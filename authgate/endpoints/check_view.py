@@ -168,15 +168,20 @@ def _load_program(missing: MissingProgram, facts: Facts, memory: Memory) -> Prog
     return program
 
 
+class CheckResponse(HttpResponse):
+    """A response that Django does not log. Otherwise it would log each check with status 4xx or 5xx."""
+
+    _has_been_logged = True
+
+
 def as_response(found: Answer, is_head: bool = False) -> HttpResponse:
     """Return an answer as a Django response with exactly these headers."""
     # Django's headers hold each name once, so an answer may set one cookie at most.
-    response = HttpResponse(b"" if is_head else found.body, status=found.status)
+    response = CheckResponse(b"" if is_head else found.body, status=found.status)
     del response["Content-Type"]
     for name, value in found.headers:
         response[name.decode("ascii").title()] = value.decode("latin-1")
     response["Content-Length"] = str(len(found.body))
-    response._has_been_logged = True  # type: ignore[attr-defined]  # or Django logs each 4xx and 5xx
     return response
 
 

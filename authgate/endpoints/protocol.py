@@ -356,7 +356,7 @@ class Front(HttpToolsProtocol):
         deliver = partial(self._answer_late, waiting, facts, is_head=is_head)
         was_read = context if isinstance(context, Context) else None
         waiting.lookup = lookups.current.submit(facts, found, deliver, was_read)
-        self.waiting = self.cycle = waiting  # type: ignore[assignment]
+        self.waiting = self.cycle = waiting  # type: ignore[assignment]  # has all that uvicorn reads of a cycle
         if waiting.lookup is None:
             deliver(overloaded())
         else:

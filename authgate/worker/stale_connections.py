@@ -93,7 +93,7 @@ def _note_opened(connection: BaseDatabaseWrapper, **_: Any) -> None:
     replaced first, SQLite replays the log into the new file.
     """
     origin = _origin_of(connection)
-    connection.opened_at = origin  # type: ignore[attr-defined]
+    connection.opened_at = origin  # type: ignore[attr-defined]  # an attribute of our own
     if connection.vendor == "sqlite":
         connection.connection.execute("PRAGMA schema_version").fetchone()
         with _Seen.lock:
