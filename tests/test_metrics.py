@@ -31,7 +31,7 @@ def publish(*numbers: counters.Numbers) -> None:
     metrics.publish()
 
 
-def told() -> list[str]:
+def numbers_at_metrics() -> list[str]:
     return Client().get("/metrics", headers=TOKEN).text.splitlines()
 
 
@@ -49,7 +49,7 @@ def test_operators_see_the_numbers() -> None:
         {"ikd_memory_sessions": 3}, {"ikd_memory_hits_total": 41, 'ikd_checks_shed_total{reason="late"}': 2}
     )
 
-    lines = told()
+    lines = numbers_at_metrics()
 
     assert "ikd_memory_sessions 3" in lines
     assert "# TYPE ikd_memory_hits_total counter" in lines
@@ -62,7 +62,9 @@ def test_processes_are_added_up(folder: Path) -> None:
         folder, {"ikd_memory_hits_total": 1, "ikd_memory_applications": 5, "ikd_connections": 2}, lives=True
     )
 
-    assert {"ikd_memory_hits_total 42", "ikd_memory_applications 5", "ikd_connections 4"} <= set(told())
+    assert {"ikd_memory_hits_total 42", "ikd_memory_applications 5", "ikd_connections 4"} <= set(
+        numbers_at_metrics()
+    )
 
 
 def test_counters_of_an_ended_process_stay_and_its_gauges_go(folder: Path) -> None:
@@ -74,7 +76,7 @@ def test_counters_of_an_ended_process_stay_and_its_gauges_go(folder: Path) -> No
     )
 
     for _ in range(3):
-        lines = told()
+        lines = numbers_at_metrics()
         assert {"ikd_memory_hits_total 42", "ikd_connections 2"} <= set(lines)
         assert 'ikd_check_seconds_bucket{way="view",le="1"} 4' in lines
 
@@ -84,7 +86,7 @@ def test_a_new_process_with_the_pid_of_an_ended_one_is_counted_apart(folder: Pat
     (folder / f"{os.getpid()}-1-{metrics._namespace()}").write_text('{"ikd_memory_hits_total": 1}')
     publish({"ikd_memory_hits_total": 41})
 
-    assert "ikd_memory_hits_total 42" in told()
+    assert "ikd_memory_hits_total 42" in numbers_at_metrics()
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '"x"'])
@@ -93,7 +95,7 @@ def test_an_unreadable_file_hides_only_its_own_numbers(text: str, folder: Path) 
     (folder / metrics.ENDED).write_text(text)
     (folder / "77").write_text(text)
 
-    assert "ikd_memory_hits_total 41" in told()
+    assert "ikd_memory_hits_total 41" in numbers_at_metrics()
 
 
 @pytest.mark.parametrize("given", ["", "Bearer ", "Bearer the token of Prometheus2", "Bearer \xe9"])

@@ -1,4 +1,4 @@
-"""A real collector of the tests' own: takes spans by OTLP over HTTP, and can hang or refuse."""
+"""A real collector for the tests: it receives spans by OTLP over HTTP, and can hang or refuse."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.front.serving import eventually
 
 @dataclass
 class Collector:
-    """What arrived. While `lets_go` is cleared, no request is answered."""
+    """The received requests. While `lets_go` is cleared, no request is answered."""
 
     port: int = 0
     bodies: list[bytes] = field(default_factory=list)
@@ -50,7 +50,7 @@ class Collector:
         return [span for span in list(self.found) if span.name == name]
 
     def span(self, name: str) -> Span:
-        """Return the newest span of that name, when it has arrived."""
+        """Return the newest span with that name, once it has arrived."""
         assert eventually(lambda: bool(self.spans(name))), sorted({span.name for span in self.found})
         return self.spans(name)[-1]
 

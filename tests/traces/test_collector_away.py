@@ -1,4 +1,4 @@
-"""A collector that hangs, refuses or is away slows no check and no page, and its spans are counted."""
+"""A collector that hangs, refuses or is down delays no check and no page. Lost spans are counted."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["database", "pattern", "people"]
 
 TOKEN = "the token of Prometheus"
 SOON = 5.0
-"""Seconds that no answer may take; the exporter waits for ten."""
+"""The longest time of an answer, in seconds. The exporter waits for ten."""
 
 
 def portal_of(folder: Path, database: Database, **environment: str) -> Portal:
@@ -53,7 +53,7 @@ def slowest(portal: Portal, cookie: str) -> float:
     return longest
 
 
-def test_while_the_collector_hangs_answers_come_and_spans_are_dropped(
+def test_while_the_collector_hangs_answers_are_quick_and_spans_are_dropped(
     database: Database, people: Cast, tmp_path: Path
 ) -> None:
     with collecting() as collector:
@@ -78,7 +78,7 @@ def test_while_the_collector_hangs_answers_come_and_spans_are_dropped(
 
 
 @pytest.mark.parametrize("kind", ["refuses", "is away"])
-def test_spans_that_the_collector_does_not_take_are_counted(
+def test_spans_that_the_collector_refuses_are_counted(
     kind: str, database: Database, people: Cast, tmp_path: Path
 ) -> None:
     with collecting() as collector:
@@ -95,7 +95,7 @@ def test_spans_that_the_collector_does_not_take_are_counted(
             portal.stop()
 
 
-def test_a_check_is_traced_at_most_as_often_as_the_settings_say(
+def test_the_number_of_traced_checks_is_limited_by_the_setting(
     database: Database, people: Cast, tmp_path: Path
 ) -> None:
     with collecting() as collector:

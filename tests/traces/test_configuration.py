@@ -1,4 +1,4 @@
-"""When traces are on, what is said of wrong settings, and that nothing is loaded while they are off."""
+"""When traces are on, the warnings about wrong settings, and that nothing is loaded while they are off."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def warnings() -> list[str]:
     return [message.msg for message in check_settings() if message.id in ("authgate.W001", "authgate.E008")]
 
 
-def test_a_protocol_that_is_not_spoken_is_named(settings: Settings) -> None:
+def test_an_unsupported_protocol_is_reported(settings: Settings) -> None:
     settings.IKD_TRACES_ENDPOINT, settings.IKD_TRACES_PROTOCOL = ENDPOINT, "grpc"
 
     (warning,) = warnings()
@@ -86,7 +86,7 @@ def test_a_protocol_that_is_not_spoken_is_named(settings: Settings) -> None:
     assert "OTEL_EXPORTER_OTLP_PROTOCOL must be http/protobuf, is 'grpc'" in warning
 
 
-def test_missing_packages_are_named_with_their_cure(
+def test_missing_packages_are_reported_with_their_cure(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings.IKD_TRACES_ENDPOINT = ENDPOINT

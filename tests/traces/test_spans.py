@@ -38,8 +38,8 @@ def portal(
 
 
 @pytest.fixture(autouse=True)
-def nothing_yet(collector: Collector) -> None:
-    time.sleep(0.3)  # what the test before caused is on its way
+def empty_collector(collector: Collector) -> None:
+    time.sleep(0.3)  # spans of the test before are still on their way
     collector.found.clear()
     collector.bodies.clear()
 
@@ -52,7 +52,7 @@ def page(portal: Portal, path: str = "/accounts/login/", **headers: str) -> int:
         return asks.reply().status
 
 
-def joins(span: Span) -> bool:
+def is_in_the_trace(span: Span) -> bool:
     return span.trace_id.hex() == TRACE and span.parent_span_id.hex() == PARENT
 
 
@@ -60,7 +60,7 @@ def test_a_page_has_a_span_in_the_trace_of_a_trusted_proxy(portal: Portal, colle
     assert page(portal, traceparent=SAMPLED) == 200
 
     span = collector.span(LOGIN)
-    assert joins(span)
+    assert is_in_the_trace(span)
     assert span.kind == Span.SPAN_KIND_SERVER
     assert span.end_time_unix_nano > span.start_time_unix_nano
     found = values(span)
@@ -70,7 +70,7 @@ def test_a_page_has_a_span_in_the_trace_of_a_trusted_proxy(portal: Portal, colle
     assert collector.resources[-1]["service.version"]
 
 
-def test_queries_of_a_page_are_its_children(portal: Portal, collector: Collector) -> None:
+def test_queries_are_children_of_their_pages_span(portal: Portal, collector: Collector) -> None:
     page(portal, traceparent=SAMPLED)
 
     span = collector.span(LOGIN)
@@ -80,11 +80,11 @@ def test_queries_of_a_page_are_its_children(portal: Portal, collector: Collector
     assert all(each.name.startswith("SELECT ") and each.kind == Span.SPAN_KIND_CLIENT for each in queries)
 
 
-def test_a_trace_that_its_proxy_does_not_sample_is_not_sent(portal: Portal, collector: Collector) -> None:
+def test_a_trace_that_the_proxy_does_not_sample_is_not_sent(portal: Portal, collector: Collector) -> None:
     page(portal, traceparent=UNSAMPLED)
     page(portal)
 
-    assert not joins(collector.span(LOGIN))
+    assert not is_in_the_trace(collector.span(LOGIN))
     assert [span for span in collector.found if span.trace_id.hex() == TRACE] == []
 
 
@@ -93,23 +93,19 @@ def test_a_trace_that_its_proxy_does_not_sample_is_not_sent(portal: Portal, coll
     ["", "00-0-0-01", f"ff-{TRACE}-{PARENT}-01", f"00-{'0' * 32}-{PARENT}-01", "x" * 5_000],
     ids=["empty", "short", "version", "zeros", "long"],
 )
-def test_a_parent_that_cannot_be_read_begins_a_new_trace(
-    sent: str, portal: Portal, collector: Collector
-) -> None:
+def test_an_unreadable_parent_begins_a_new_trace(sent: str, portal: Portal, collector: Collector) -> None:
     assert page(portal, traceparent=sent) == 200
 
     assert not collector.span(LOGIN).parent_span_id
 
 
-def test_two_parents_are_none(portal: Portal, collector: Collector) -> None:
+def test_two_parents_begin_a_new_trace(portal: Portal, collector: Collector) -> None:
     assert page(portal, traceparent=SAMPLED, Traceparent=SAMPLED) == 200
 
     assert not collector.span(LOGIN).parent_span_id
 
 
-def test_a_check_has_a_span_also_when_its_head_is_known(
-    portal: Portal, people: Cast, collector: Collector
-) -> None:
+def test_a_check_with_a_known_head_has_a_span_too(portal: Portal, people: Cast, collector: Collector) -> None:
     with portal.connect() as connection:
         for path in ("/a", "/b", "/c", "/d"):
             sent = check_bytes(people.alice_cookie, path=path, traceparent=SAMPLED)
@@ -117,7 +113,7 @@ def test_a_check_has_a_span_also_when_its_head_is_known(
             assert connection.reply().status == 200
 
     assert eventually(lambda: len(collector.spans("check nginx")) == 4)
-    assert all(map(joins, collector.spans("check nginx")))
+    assert all(map(is_in_the_trace, collector.spans("check nginx")))
     found = [values(span) for span in collector.spans("check nginx")]
     assert {each["ikd.origin"] for each in found} == {WIKI}
     assert {(each["ikd.answer"], each["ikd.reason"]) for each in found} == {("allowed", "session")}
@@ -175,7 +171,7 @@ def test_a_stranger_cannot_join_a_trace(
         portal.stop()
 
 
-def test_what_waits_is_sent_when_the_portal_ends(
+def test_waiting_spans_are_sent_when_the_portal_ends(
     database: Database, people: Cast, collector: Collector, tmp_path: Path
 ) -> None:
     environment = collector.environment | {"OTEL_BSP_SCHEDULE_DELAY": "3600000"}
@@ -188,7 +184,7 @@ def test_what_waits_is_sent_when_the_portal_ends(
     assert len(collector.spans(LOGIN)) == 1
 
 
-def test_a_page_that_fails_says_so_without_the_error_s_words(
+def test_the_span_of_a_failed_page_has_no_error_message(
     database: Database, people: Cast, collector: Collector, tmp_path: Path
 ) -> None:
     empty = {"DATABASE_URL": f"sqlite:///{tmp_path / 'empty.sqlite3'}"}

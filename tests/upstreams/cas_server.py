@@ -1,4 +1,4 @@
-"""A CAS server of the tests' own: a real HTTP server whose every answer a test can bend."""
+"""A CAS server for the tests: a real HTTP server with answers that a test can change."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Bent = tuple[int, dict[str, str], bytes] | Callable[[BaseHTTPRequestHandler], No
 
 
 class CasServer:
-    """Answers rightly, but for what a test changes: `answer` stands for every validation's answer."""
+    """Answers correctly, except for a test's changes. `answer` replaces the answer to every validation."""
 
     def __init__(self) -> None:
         self.asked: list[tuple[str, dict[str, str]]] = []
@@ -44,10 +44,10 @@ class CasServer:
         self.http.server_close()
 
     def issue(self, location: str, user: str, **attributes: list[str]) -> tuple[str, str]:
-        """Sign somebody in who was sent to `location`; give where they are sent back to, and their ticket."""
+        """Sign a user in who was sent to `location`. Return the address to return to, and the ticket."""
         service = asked_in(location)["service"]
         ticket = f"ST-1-{secrets.token_hex(16)}"
-        if self.keeps_newest_only:  # as Apereo does by default, for each person and service path
+        if self.keeps_newest_only:  # by default, Apereo does this for each user and service path
             self.tickets = {
                 known: entry
                 for known, entry in list(self.tickets.items())
@@ -108,16 +108,18 @@ def asked_in(url: str) -> dict[str, str]:
 LOGIN = "/auth/ssologin"
 
 
-def leave(client: Client, **parameters: str) -> str:
-    """Go to the portal's address and be sent on; give where to."""
+def redirect_from_portal(client: Client, **parameters: str) -> str:
+    """Open the portal's address for sign-ins. Return where it redirects to."""
     left = client.get(LOGIN, parameters)
     assert left.status_code == 302, left.content.decode()
     return left["Location"]
 
 
-def come_in(client: Client, server: CasServer, user: str = "alice-there", **attributes: list[str]) -> Any:
-    """Go to the server and come back, as a browser does; give the portal's answer."""
-    back, _ = server.issue(leave(client), user, **attributes)
+def sign_in_with_cas(
+    client: Client, server: CasServer, user: str = "alice-there", **attributes: list[str]
+) -> Any:
+    """Go to the server and back, as a browser does. Return the portal's answer."""
+    back, _ = server.issue(redirect_from_portal(client), user, **attributes)
     return client.get(path_of(back))
 
 

@@ -22,7 +22,7 @@ def provider() -> Iterator[Provider]:
 
 @pytest.fixture
 def upstream(provider: Provider, db: None) -> Upstream:
-    """The provider as an administrator entered it: its word on addresses of example.com is taken."""
+    """The provider as an administrator entered it. Its verified addresses of example.com are trusted."""
     return UpstreamFactory(
         name="Campus",
         slug="campus",
@@ -50,7 +50,7 @@ def server() -> Iterator[CasServer]:
 
 @pytest.fixture
 def campus(server: CasServer, db: None) -> Upstream:
-    """A CAS server as an administrator entered it: addresses of example.com are taken from it."""
+    """A CAS server as an administrator entered it. Its addresses of example.com are trusted."""
     for cache in caches.all():
         cache.clear()
     return UpstreamFactory(

@@ -1,4 +1,4 @@
-"""A real Keycloak, set up as docs/keycloak.md says: its file and its command are read from there."""
+"""A real Keycloak, set up as docs/keycloak.md says. Its file and its command are read from that page."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ START = ["start", "--optimized", "--cache=local", "--http-enabled=true", "--http
 START += ["--hostname-strict=false"]
 OPTIONS = {"KC_BOOTSTRAP_ADMIN_USERNAME": "admin", "KC_BOOTSTRAP_ADMIN_PASSWORD": PASSWORD}
 PATIENCE = 240
-"""Seconds: the first start compiles, which takes a busy machine long."""
+"""Seconds to wait. The first start compiles, which takes a busy machine long."""
 
 FOR_A_SHORT_LIFE = "-XX:TieredStopAtLevel=1 -XX:+UnlockDiagnosticVMOptions -XX:-BytecodeVerificationRemote"
 """For a program that lives a minute, Java's second compiler and its verifier cost more than they save."""
@@ -63,7 +63,7 @@ def _caches() -> Path:
 
 
 def _archive() -> Path:
-    """Return Keycloak's archive, fetched once. Skip the test if it cannot be; on CI, fail."""
+    """Return Keycloak's archive, fetched once. Skip the test if it cannot be fetched; fail it on CI."""
     archive = _caches() / f"keycloak-{VERSION}.zip"
     if not archive.exists():
         part = archive.with_suffix(".part")
@@ -80,10 +80,11 @@ def _archive() -> Path:
 
 
 def kept() -> Path:
-    """Return the folder of a Keycloak that is built, with the rows of its first start in data/h2.
+    """Return the folder of a built Keycloak, with the rows of its first start in data/h2.
 
     Both take most of a start, so they are kept. The folder's name has a hash of what they depend on. The
-    folder appears when it is whole. Nothing writes there afterwards: servers run in one of `_own_folder`.
+    folder appears only when it is complete. No server writes there afterwards: servers run in a folder of
+    `_own_folder`.
     """
     state = hashlib.sha256(json.dumps([SHA256, BUILD, START, OPTIONS]).encode()).hexdigest()[:12]
     folder = _caches() / f"keycloak-{VERSION}-built-{state}"
@@ -107,10 +108,10 @@ def _build(program: Path) -> None:
 
 
 def _own_folder(folder: Path, built: Path) -> Path:
-    """Return a Keycloak below `folder` that writes only there: its parts are links to the kept one's."""
+    """Return a Keycloak below `folder` that writes only there. Its parts are links to the kept one's."""
     own = folder / "program"
     (own / "bin").mkdir(parents=True)
-    shutil.copy(built / "bin" / "kc.sh", own / "bin")  # its real path is where Keycloak keeps its data
+    shutil.copy(built / "bin" / "kc.sh", own / "bin")  # Keycloak keeps its data at its real path
     for part in ("conf", "lib", "providers", "themes"):
         (own / part).symlink_to(built / part)
     (own / "data" / "h2").mkdir(parents=True)
@@ -128,7 +129,7 @@ def _environment() -> dict[str, str]:
 
 
 def _started(program: Path, log: Path, port: int, java: str = "") -> Server:
-    """Start a Keycloak that is built, and wait until its administrator can sign in."""
+    """Start a built Keycloak, and wait until its administrator can sign in."""
     environment = _environment() | OPTIONS | {"JAVA_OPTS_APPEND": f"{FOR_A_SHORT_LIFE} {java}"}
     server = Server([*_script(program), *START, f"--http-port={port}"], log=log, env=environment)
     deadline = time.monotonic() + PATIENCE
@@ -150,7 +151,7 @@ def _administrators_token(url: str) -> str:
 
 
 class Keycloak:
-    """A running Keycloak with the realm of the page, and what administrators do there."""
+    """A running Keycloak with the realm of the page, and actions of its administrators."""
 
     def __init__(self, folder: Path) -> None:
         binary("java", "openjdk-17-jre-headless")
@@ -172,7 +173,7 @@ class Keycloak:
     # ---- the administration ----
 
     def admin(self, method: str, path: str, value: Any = None) -> Any:
-        """Ask the admin API; `path` is below the realm, or all of them."""
+        """Send a request to the admin API. `path` is below the realm, or below the list of realms."""
         request = urllib.request.Request(
             f"{self.url}/admin/realms{path}",
             None if value is None else json.dumps(value).encode(),
@@ -193,7 +194,7 @@ class Keycloak:
         self.admin("POST", "", {"realm": REALM, "enabled": True, "groups": [{"name": "crew"}]})
 
     def add_client(self, portal: str) -> str:
-        """Add the page's client for a portal, and give its secret."""
+        """Add the page's client for a portal, and return its secret."""
         text = json.dumps(shown_client()).replace("https://sso.example.com", portal)
         self.admin("POST", f"/{REALM}/clients", json.loads(text))
         name = shown_client()["clientId"]
@@ -202,7 +203,7 @@ class Keycloak:
         return secret
 
     def add_person(self, name: str, groups: tuple[str, ...] = ()) -> str:
-        """Add somebody with the tests' password, and give their id."""
+        """Add a user with the tests' password, and return their id."""
         person = {
             "username": name,
             "firstName": name.title(),
@@ -218,7 +219,7 @@ class Keycloak:
         return id
 
     def token_of_program(self, name: str, audience: str) -> str:
-        """Add a client with a service account as the page says, and give the token that it gets."""
+        """Add a client with a service account as the page says, and return its token."""
         mapper = {
             "name": "audience",
             "protocol": "openid-connect",
@@ -241,7 +242,7 @@ class Keycloak:
             return token
 
     def sign_out(self, person: str) -> None:
-        """Do what *Sign out* on a person's sessions does."""
+        """Do what *Sign out* in a user's sessions does."""
         self.admin("POST", f"/{REALM}/users/{person}/logout")
 
     def disable(self, person: str) -> None:

@@ -1,4 +1,4 @@
-"""Keycloak's own console, in which an administrator enters the client as docs/keycloak.md describes it."""
+"""Keycloak's own console, in which an administrator enters the client as docs/keycloak.md describes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ CLIENT = "entered-by-hand"
 
 
 def enter_client(page: Page, keycloak: Keycloak, portal: str) -> None:
-    """Do the steps of the page, in its order."""
+    """Do the steps of the page, in their order."""
     page.goto(f"{keycloak.url}/admin/master/console/#/{REALM}/clients/add-client")
     page.fill("#username", "admin")
     page.fill("#password", PASSWORD)
@@ -69,7 +69,7 @@ def _want_pkce(page: Page, keycloak: Keycloak) -> None:
     page.locator("#keyForCodeExchange").click()
     page.get_by_role("option", name="S256").click()
     with page.expect_response(lambda response: response.request.method == "PUT") as saved:
-        page.get_by_test_id("OIDCAdvancedSave").click()  # the message of the first save can still be there
+        page.get_by_test_id("OIDCAdvancedSave").click()  # the message of the first save may still be shown
     assert saved.value.ok
 
 

@@ -1,4 +1,4 @@
-"""A provider of the tests' own: a real HTTP server whose every answer a test can bend."""
+"""A provider for the tests: a real HTTP server with answers that a test can change."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def hash_of(token: str) -> str:
 
 
 class Provider:
-    """A provider that answers as the specification says, except where a test changes it.
+    """A provider that answers as the specification says, except for a test's changes.
 
     Tests change `claims`, `metadata`, `token_answer`, `answers` and others. A claim or field set to None is
     left out. `answers` maps a path to (status, headers, body) or to a function that writes to the handler
@@ -162,7 +162,7 @@ class Provider:
         )
 
     def _refreshed(self, refresh_token: str) -> tuple[int, dict[str, str], bytes]:
-        """Return new tokens for old ones: each refresh token works once."""
+        """Return new tokens for old ones. Each refresh token works once."""
         attempt, first = self.refresh_tokens.pop(refresh_token, (None, ""))
         if attempt is None:
             return 400, {}, b'{"error": "invalid_grant"}'
@@ -180,7 +180,7 @@ class Provider:
         return _json(_without_none({**answer, **self.token_answer}))
 
     def _of_a_program(self, form: dict[str, str]) -> tuple[int, dict[str, str], bytes]:
-        """Return the access token of a program, with its own client id (RFC 9068)."""
+        """Return a program's access token, with its own client id (RFC 9068)."""
         now = int(time.time())
         claims = {
             "iss": self.issuer, "aud": form["audience"], "sub": f"service-{form['client_id']}",
@@ -211,10 +211,10 @@ class Provider:
     def _subject(self, access_token: str) -> str:
         return str(self.person(access_token).get("sub", "alice-there"))
 
-    # ---- the person at the browser ----
+    # ---- the user at the browser ----
 
     def sign_in(self, location: str, person: dict[str, Any] | None = None, **answer: Any) -> str:
-        """Return the path that the browser is redirected to; a parameter that is None is omitted."""
+        """Return the path that the browser is redirected to. A parameter set to None is omitted."""
         asked = {name: values[0] for name, values in parse_qs(urlsplit(location).query).items()}
         code = hashlib.sha256(location.encode()).hexdigest()[:20]
         self.attempts[code] = asked

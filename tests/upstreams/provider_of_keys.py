@@ -1,4 +1,4 @@
-"""An upstream that publishes keys and signs tokens, on 127.0.0.1."""
+"""An upstream on 127.0.0.1 that publishes keys and signs tokens."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Real servers for the tests of upstreams: a portal under gunicorn, and npm's oidc-provider."""
+"""Real servers for the tests of upstreams: a portal in gunicorn, and npm's oidc-provider."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def url_of(portal: Portal) -> str:
 def add_upstream(
     portal: Portal, folder: Path, slug: str, issuer: str, secret: str = "s3cr3t", url: str = ""
 ) -> str:
-    """Add a provider by the command that administrators use, and give what it says."""
+    """Add a provider with the command for administrators, and return its output."""
     file = folder / f"{slug}-secret"
     file.write_text(secret)
     arguments = ["--client-id", "portal", "--client-secret-file", str(file), "--allow-private"]
@@ -41,12 +41,12 @@ def add_upstream(
 
 @dataclass
 class Visitor:
-    """A browser of few words: it keeps cookies and follows nothing."""
+    """A small HTTP browser. It keeps cookies and does not follow redirects."""
 
     url: str
     cookies: dict[str, str] = field(default_factory=dict)
     at_most: float = 30
-    """Seconds for an answer."""
+    """The longest time to wait for an answer, in seconds."""
 
     def get(self, path: str) -> tuple[int, str, str]:
         """Return status, Location and body."""
@@ -91,7 +91,7 @@ def _install(npm: str, folder: Path, package: str) -> None:
 def start_oidc_provider(
     folder: Path, redirect_uri: str, secret: str, domain: str, host: str = "127.0.0.1"
 ) -> tuple[Server, str]:
-    """Start npm's oidc-provider and give it with its issuer."""
+    """Start npm's oidc-provider, and return it with its issuer."""
     node, port = binary("node", "nodejs"), free_port()
     command = [node, "provider.mjs", str(port), secret, redirect_uri, domain, host]
     server = Server(command, log=folder / f"{domain}.log", cwd=installed())

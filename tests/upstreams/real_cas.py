@@ -1,6 +1,6 @@
 """PyPI's django-cas-server as a process: `python -m tests.upstreams.real_cas FOLDER HOST PORT PORTAL`.
 
-PORTAL is the address at which it finds every name, in place of a DNS that knows those of the tests.
+It finds every name at the address PORTAL, because no DNS knows the names of the tests.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ START = "/upstreams/campus/start"
 
 
 def sign_in(client: Client, provider: Provider, person: dict[str, Any] | None = None, **answer: Any) -> Any:
-    """Go to the provider and come back, as a browser does; give the portal's answer."""
+    """Go to the provider and back, as a browser does. Return the portal's answer."""
     left = client.get(START)
     assert left.status_code == 302, left.content.decode()
     return client.get(provider.sign_in(left["Location"], person, **answer))

@@ -1,4 +1,4 @@
-"""Providers in the admin and on the command line: one validation, one trial, no secret shown again."""
+"""Providers in the admin and on the command line: one validation, one trial, and secrets are never shown."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_a_superuser_adds_a_provider(carols: Client) -> None:  # noqa: F811
     assert Upstream.objects.get().client_secret.reveal() == "s3cr3t"
 
 
-def test_a_secret_is_never_rendered_again_and_kept_by_an_empty_field(
+def test_a_secret_is_never_shown_again_and_an_empty_field_keeps_it(
     carols: Client,  # noqa: F811
     upstream: Upstream,
 ) -> None:
@@ -84,14 +84,14 @@ def test_a_secret_can_be_removed(carols: Client, upstream: Upstream) -> None:  #
     assert not Upstream.objects.get().client_secret
 
 
-def test_a_secret_is_not_told_to_another_issuer(carols: Client, upstream: Upstream) -> None:  # noqa: F811
+def test_a_secret_is_not_sent_to_another_issuer(carols: Client, upstream: Upstream) -> None:  # noqa: F811
     answer = save(carols, page(upstream), issuer="https://evil.example.com")
 
     assert "enter the secret again" in errors_in(answer)
 
 
 @pytest.mark.parametrize("client_id", ["portal", "second"])
-def test_a_client_id_of_the_portal_is_refused_as_audience_of_programs(
+def test_a_client_id_of_the_portal_is_refused_as_audience_for_programs(
     carols: Client,  # noqa: F811
     upstream: Upstream,
     client_id: str,
@@ -106,7 +106,7 @@ def test_a_client_id_of_the_portal_is_refused_as_audience_of_programs(
     assert errors_in(taken) == "" and taken.status_code == 302
 
 
-def test_an_audience_of_programs_is_refused_as_client_id(
+def test_an_audience_for_programs_is_refused_as_client_id(
     carols: Client,  # noqa: F811
     upstream: Upstream,
 ) -> None:
@@ -142,7 +142,7 @@ def test_staff_may_look_at_a_provider_but_not_change_it(
     assert sams.post(f"{LIST}{upstream.pk}/delete/", {"post": "yes"}).status_code == 403
 
 
-def test_a_mapping_notes_that_a_superuser_made_it(carols: Client, upstream: Upstream) -> None:  # noqa: F811
+def test_a_mapping_records_that_a_superuser_created_it(carols: Client, upstream: Upstream) -> None:  # noqa: F811
     group = GroupFactory(name="crew")
 
     save(
@@ -158,7 +158,7 @@ def test_a_mapping_notes_that_a_superuser_made_it(carols: Client, upstream: Upst
     assert GroupMapping.objects.get().made_by_superuser
 
 
-def test_staff_unlink_only_whom_they_may_touch(
+def test_staff_unlink_only_users_whom_they_may_change(
     sam: User,  # noqa: F811
     browser_of: Any,  # noqa: F811
     upstream: Upstream,
@@ -177,7 +177,7 @@ def test_staff_unlink_only_whom_they_may_touch(
     assert list(Identity.objects.all()) == [of_carol]
 
 
-def test_the_list_asks_a_fixed_number_of_questions(
+def test_the_list_makes_a_fixed_number_of_queries(
     carols: Client,  # noqa: F811
     upstream: Upstream,
     django_assert_max_num_queries: Any,
@@ -187,7 +187,7 @@ def test_the_list_asks_a_fixed_number_of_questions(
 
 
 @pytest.mark.parametrize(("claim", "warned"), [("email", False), ("mail", True)])
-def test_an_address_from_a_claim_that_is_never_believed_is_warned_of(
+def test_an_address_from_an_untrusted_claim_causes_a_warning(
     carols: Client,  # noqa: F811
     upstream: Upstream,
     claim: str,
@@ -209,7 +209,7 @@ def shown_to(browser: Client) -> list[str]:
     return re.findall(r'src="(/icons/providers/[^"]+)"', browser.get("/accounts/login/").content.decode())
 
 
-def test_a_picture_is_drawn_anew_and_stands_on_the_button(
+def test_a_picture_is_encoded_again_and_shown_on_the_button(
     carols: Client,  # noqa: F811
     client: Client,
     upstream: Upstream,
@@ -257,7 +257,7 @@ def test_a_picture_that_may_carry_scripts_is_refused(carols: Client, upstream: U
     assert not UpstreamPicture.objects.exists()
 
 
-def test_a_picture_goes_with_its_provider(carols: Client, upstream: Upstream) -> None:  # noqa: F811
+def test_a_picture_is_deleted_with_its_provider(carols: Client, upstream: Upstream) -> None:  # noqa: F811
     save(carols, page(upstream), picture_file=picture())
 
     carols.post(f"{LIST}{upstream.pk}/delete/", {"post": "yes"})
@@ -268,7 +268,7 @@ def test_a_picture_goes_with_its_provider(carols: Client, upstream: Upstream) ->
 # ---- the trial --------------------------------------------------------------------------------------------
 
 
-def test_the_admin_tries_a_provider_out(carols: Client, provider: Provider, upstream: Upstream) -> None:  # noqa: F811
+def test_the_admin_tests_a_provider(carols: Client, provider: Provider, upstream: Upstream) -> None:  # noqa: F811
     provider.answers["/authorize"] = back_at_the_portal(upstream)
 
     shown = carols.post(f"{LIST}{upstream.pk}/test/").content.decode()
@@ -278,8 +278,10 @@ def test_the_admin_tries_a_provider_out(carols: Client, provider: Provider, upst
     assert carols.get(f"{LIST}{upstream.pk}/test/").status_code == 405
 
 
-def test_a_provider_that_refuses_short_parameters_is_good(provider: Provider, upstream: Upstream) -> None:
-    """Authelia wants eight characters of `state` and `nonce` at least."""
+def test_a_provider_that_refuses_short_parameters_passes_the_test(
+    provider: Provider, upstream: Upstream
+) -> None:
+    """Authelia requires at least eight characters in `state` and `nonce`."""
 
     def authorize(handler: Any) -> None:
         asked = parse_qs(urlsplit(handler.path).query)
@@ -295,7 +297,7 @@ def test_a_provider_that_refuses_short_parameters_is_good(provider: Provider, up
     assert "accepts https://sso.example.com" in said(upstream, Level.GOOD)
 
 
-def test_a_good_provider(provider: Provider, upstream: Upstream) -> None:
+def test_a_good_provider_passes_the_test(provider: Provider, upstream: Upstream) -> None:
     provider.answers["/authorize"] = back_at_the_portal(upstream)
 
     assert said(upstream, Level.WRONG) == said(upstream, Level.DOUBTFUL) == ""
@@ -350,7 +352,7 @@ WRONG: dict[str, tuple[Any, str]] = {
 
 
 @pytest.mark.parametrize(("bend", "told"), WRONG.values(), ids=WRONG)
-def test_the_trial_says_what_is_wrong(provider: Provider, upstream: Upstream, bend: Any, told: str) -> None:
+def test_the_test_says_what_is_wrong(provider: Provider, upstream: Upstream, bend: Any, told: str) -> None:
     provider.answers["/authorize"] = back_at_the_portal(upstream)
     bend(provider, upstream)
     upstream.refresh_from_db()
@@ -361,7 +363,7 @@ def test_the_trial_says_what_is_wrong(provider: Provider, upstream: Upstream, be
 @pytest.mark.parametrize(
     "fault", ["discovery missing", "another issuer", "keys missing", "only HS256", "down"]
 )
-def test_the_trial_says_it_in_chinese(provider: Provider, upstream: Upstream, fault: str) -> None:
+def test_the_test_says_it_in_chinese(provider: Provider, upstream: Upstream, fault: str) -> None:
     WRONG[fault][0](provider, upstream)
 
     with translation.override("zh-hans"):
@@ -374,7 +376,7 @@ def test_the_trial_says_it_in_chinese(provider: Provider, upstream: Upstream, fa
 # ---- the command ------------------------------------------------------------------------------------------
 
 
-def test_the_command_adds_tries_and_lists(provider: Provider, db: None, tmp_path: Path) -> None:
+def test_the_command_adds_tests_and_lists_providers(provider: Provider, db: None, tmp_path: Path) -> None:
     secret = tmp_path / "secret"
     secret.write_text("from a file\n")
 
@@ -403,14 +405,16 @@ def test_the_command_disables_and_enables(upstream: Upstream) -> None:
     assert disabled and Upstream.objects.get().enabled
 
 
-def test_a_provider_that_does_not_work_fails_the_test(provider: Provider, upstream: Upstream) -> None:
+def test_a_provider_that_does_not_work_fails_the_commands_test(
+    provider: Provider, upstream: Upstream
+) -> None:
     provider.stop()
 
     with pytest.raises(CommandError, match="cannot sign in"):
         command("test", "campus")
 
 
-def test_a_name_that_nobody_has_is_told(db: None) -> None:
+def test_an_unknown_name_is_reported(db: None) -> None:
     with pytest.raises(CommandError, match="upstream list"):
         command("disable", "nobody")
 
@@ -422,7 +426,7 @@ def test_the_form_shows_the_addresses_to_register(carols: Client, upstream: Upst
         assert f"https://sso.example.com{path}<" in page
 
 
-def test_the_command_enables_no_provider_that_the_admin_would_not_take(upstream: Upstream) -> None:
+def test_the_command_enables_no_provider_that_the_admin_refuses(upstream: Upstream) -> None:
     Upstream.objects.update(enabled=False, allow_private=False)
 
     with pytest.raises(CommandError, match="https://"):
@@ -431,7 +435,7 @@ def test_the_command_enables_no_provider_that_the_admin_would_not_take(upstream:
     assert not Upstream.objects.get().enabled
 
 
-def test_the_command_takes_no_secret_that_is_no_text(tmp_path: Path, db: None) -> None:
+def test_the_command_refuses_a_secret_that_is_not_text(tmp_path: Path, db: None) -> None:
     secret = tmp_path / "secret"
     secret.write_bytes(b"\xff\xfe")
 
@@ -535,7 +539,7 @@ def test_a_provider_is_shown_without_its_secret(upstream: Upstream) -> None:
     assert "client_secret\tset\n" in shown and "the client's secret" not in shown
 
 
-def test_a_provider_is_removed_only_where_that_is_meant(upstream: Upstream, alice: User) -> None:
+def test_a_provider_is_removed_only_after_confirmation(upstream: Upstream, alice: User) -> None:
     Identity.objects.create(upstream=upstream, subject="1", user=alice)
 
     with pytest.raises(CommandError, match="1 links to users and 0 open sign-ins"):

@@ -1,4 +1,4 @@
-"""An upstream's tokens for applications that ask for them: in a check's answer, fresh, and nowhere else."""
+"""An upstream's tokens for applications that ask for them. They are only in a check's answer, and fresh."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def wiki(db: None) -> Application:
 
 @pytest.fixture
 def cookie(client: PortalClient, provider: Provider, upstream: Upstream, wiki: Application) -> str:
-    """The gate cookie of somebody who came by the provider."""
+    """The gate cookie of a user who signed in with the provider."""
     sign_in(client, provider)
     return f"__Host-ikd_gate={open_gate(SignIn.objects.get(), WIKI)}"
 
@@ -59,7 +59,7 @@ def session() -> UpstreamSession:
     return UpstreamSession.objects.get()
 
 
-def told(answer: Any) -> tuple[str | None, str | None]:
+def tokens_in(answer: Any) -> tuple[str | None, str | None]:
     values = [header(answer, name) for name in (ACCESS, AUTHORIZATION)]
     access, authorization = (None if value is None else value.decode() for value in values)
     return access, authorization
@@ -74,40 +74,40 @@ def test_an_application_gets_the_tokens_that_it_asks_for(cookie: str, url: str) 
     answer = ask(facts(WIKI, cookie=cookie, check=url))
 
     assert answer.status == 200
-    assert told(answer) == kept()
+    assert tokens_in(answer) == kept()
     assert header(answer, b"x-auth-authorization") == b"tokens"
 
 
 @pytest.mark.parametrize(("wish", "other"), [("access_token", "id_token"), ("id_token", "access_token")])
-def test_it_gets_none_that_it_does_not_ask_for(cookie: str, wish: str, other: str) -> None:
+def test_an_application_gets_no_token_that_it_does_not_ask_for(cookie: str, wish: str, other: str) -> None:
     Application.objects.update(**{other: False})
 
-    access, authorization = told(ask(facts(WIKI, cookie=cookie)))
+    access, authorization = tokens_in(ask(facts(WIKI, cookie=cookie)))
 
     assert (access is not None, authorization is not None) == (wish == "access_token", wish == "id_token")
 
 
-def test_an_application_that_asks_for_none_gets_none(cookie: str) -> None:
+def test_an_application_that_asks_for_no_tokens_gets_none(cookie: str) -> None:
     Application.objects.update(access_token=False, id_token=False)
 
-    assert told(ask(facts(WIKI, cookie=cookie))) == (None, None)
+    assert tokens_in(ask(facts(WIKI, cookie=cookie))) == (None, None)
     assert not session().wants_tokens
 
 
 @pytest.mark.parametrize("url", ["/authgate/traefik", "/authgate/nginx"])
-def test_what_a_browser_sends_never_stands_for_the_upstreams_word(cookie: str, alice: User, url: str) -> None:
+def test_a_browser_cannot_forge_the_upstreams_tokens(cookie: str, alice: User, url: str) -> None:
     by_upstream = ask(facts(WIKI, OWN, cookie=cookie, check=url))
     by_password = ask(facts(WIKI, OWN, cookie=signed_in(alice), check=url))
 
-    assert told(by_upstream) == kept()
-    assert told(by_password) == ("", None)
+    assert tokens_in(by_upstream) == kept()
+    assert tokens_in(by_password) == ("", None)
     assert header(by_password, b"x-auth-credential") == b"portal"
 
 
-def test_nobody_who_is_not_signed_in_gets_any(cookie: str) -> None:
+def test_without_a_sign_in_the_answer_has_no_tokens(cookie: str) -> None:
     Application.objects.get().rules.update(who="everyone")
 
-    assert told(ask(facts(WIKI, OWN))) == ("", None)
+    assert tokens_in(ask(facts(WIKI, OWN))) == ("", None)
 
 
 def test_a_warm_check_reads_no_database(worker: Feed, cookie: str, django_assert_num_queries: Any) -> None:
@@ -119,50 +119,48 @@ def test_a_warm_check_reads_no_database(worker: Feed, cookie: str, django_assert
     assert warm is first
 
 
-def run_out() -> None:
+def expire_tokens() -> None:
     UpstreamSession.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
 
 
-def test_tokens_that_ran_out_are_renewed_before_they_are_given(cookie: str, provider: Provider) -> None:
-    run_out()
+def test_expired_tokens_are_renewed_before_they_are_sent(cookie: str, provider: Provider) -> None:
+    expire_tokens()
 
-    access, authorization = told(ask(facts(WIKI, cookie=cookie)))
+    access, authorization = tokens_in(ask(facts(WIKI, cookie=cookie)))
 
     assert provider.refreshed == 1
     assert access is not None and access.endswith("-1")
     assert (access, authorization) == kept()
 
 
-def test_tokens_that_ran_out_and_cannot_be_renewed_are_not_given(cookie: str, provider: Provider) -> None:
-    run_out()
+def test_expired_tokens_that_cannot_be_renewed_are_not_sent(cookie: str, provider: Provider) -> None:
+    expire_tokens()
     provider.answers["/token"] = (503, {}, b"")
 
     answer = ask(facts(WIKI, cookie=cookie))
 
     assert answer.status == 200
-    assert told(answer)[0] == ""
+    assert tokens_in(answer)[0] == ""
 
 
-def test_whom_the_provider_no_longer_knows_gets_no_token_and_not_in_again(
-    cookie: str, provider: Provider
-) -> None:
-    run_out()
+def test_a_user_unknown_to_the_provider_is_refused_and_gets_no_token(cookie: str, provider: Provider) -> None:
+    expire_tokens()
     provider.refresh_tokens.clear()
 
-    assert told(ask(facts(WIKI, cookie=cookie))) == ("", None)
+    assert tokens_in(ask(facts(WIKI, cookie=cookie))) == ("", None)
     assert ask(facts(WIKI, cookie=cookie)).status == 401
 
 
-def test_an_id_token_that_expired_is_not_given(cookie: str, provider: Provider) -> None:
+def test_an_expired_id_token_is_not_sent(cookie: str, provider: Provider) -> None:
     provider.claims["exp"] = int(time.time()) - 1
     UpstreamSession.objects.update(id_token=provider.signed({"client_id": "portal", "nonce": "n"}, "x"))
 
-    access, authorization = told(ask(facts(WIKI, cookie=cookie)))
+    access, authorization = tokens_in(ask(facts(WIKI, cookie=cookie)))
 
     assert access and authorization is None
 
 
-def test_tokens_are_renewed_in_the_background_once_an_application_got_them(
+def test_tokens_are_renewed_in_the_background_once_an_application_received_them(
     cookie: str, provider: Provider
 ) -> None:
     UpstreamSession.objects.update(expires_at=timezone.now() + timedelta(seconds=30))
@@ -174,8 +172,8 @@ def test_tokens_are_renewed_in_the_background_once_an_application_got_them(
     assert session().expires_at > timezone.now() + timedelta(seconds=200)
 
 
-def test_workers_are_told_of_renewed_tokens(worker: Feed, cookie: str, provider: Provider) -> None:
-    before = told(ask(facts(WIKI, cookie=cookie), _memory()))
+def test_workers_learn_of_renewed_tokens(worker: Feed, cookie: str, provider: Provider) -> None:
+    before = tokens_in(ask(facts(WIKI, cookie=cookie), _memory()))
     UpstreamSession.objects.update(expires_at=timezone.now() + timedelta(seconds=30))
     newest = Change.objects.latest("pk").pk
     recheck_due()
@@ -185,12 +183,12 @@ def test_workers_are_told_of_renewed_tokens(worker: Feed, cookie: str, provider:
     )
     worker.fresh_until = 0.0
     worker.ensure_fresh()
-    after = told(ask(facts(WIKI, cookie=cookie), _memory()))
+    after = tokens_in(ask(facts(WIKI, cookie=cookie), _memory()))
 
     assert after == kept() != before
 
 
-def test_an_answer_is_not_given_for_longer_than_its_tokens_are_good(worker: Feed, cookie: str) -> None:
+def test_an_answer_is_not_reused_after_its_tokens_expire(worker: Feed, cookie: str) -> None:
     UpstreamSession.objects.update(expires_at=timezone.now() + timedelta(seconds=20), refresh_token="")
     ask(facts(WIKI, cookie=cookie), _memory())
     held = next(iter(worker.memory._held.values()))
@@ -200,19 +198,19 @@ def test_an_answer_is_not_given_for_longer_than_its_tokens_are_good(worker: Feed
     assert next(iter(held.allowed.values()))[2] == held.tokens.good_until
 
 
-def test_whoever_has_no_tokens_is_looked_for_again_but_not_at_each_check(
+def test_a_session_without_tokens_is_looked_up_again_but_not_at_each_check(
     worker: Feed, wiki: Application, alice: User, django_assert_num_queries: Any
 ) -> None:
     cookie = signed_in(alice)
     ask(facts(WIKI, cookie=cookie), _memory())
 
     with django_assert_num_queries(0):
-        assert told(check(facts(WIKI, cookie=cookie), worker.memory)) == ("", None)
+        assert tokens_in(check(facts(WIKI, cookie=cookie), worker.memory)) == ("", None)
     held = list(worker.memory._held.values())[-1]
     assert held.tokens is not None and held.tokens.good_until <= time.time() + LOOK_AGAIN
 
 
-def test_tokens_that_do_not_fit_refuse_and_are_an_event(cookie: str, provider: Provider) -> None:
+def test_tokens_that_are_too_long_are_refused_with_an_event(cookie: str, provider: Provider) -> None:
     UpstreamSession.objects.update(access_token="x" * 4000)
 
     answer = ask(facts(WIKI, cookie=cookie))
@@ -226,18 +224,18 @@ def test_tokens_that_do_not_fit_refuse_and_are_an_event(cookie: str, provider: P
 
 
 @pytest.mark.parametrize("token", ["a b", "a\x0db", " a", "ä"], ids=["a space", "a line", "an edge", "ä"])
-def test_a_token_that_is_no_header_is_not_given(cookie: str, token: str) -> None:
+def test_a_token_with_characters_forbidden_in_headers_is_not_sent(cookie: str, token: str) -> None:
     UpstreamSession.objects.update(access_token=token)
 
-    assert told(ask(facts(WIKI, cookie=cookie)))[0] == ""
+    assert tokens_in(ask(facts(WIKI, cookie=cookie)))[0] == ""
 
 
-def test_a_program_gets_no_tokens_of_its_owner(cookie: str, provider: Provider) -> None:
+def test_a_program_does_not_get_its_owners_tokens(cookie: str, provider: Provider) -> None:
     owner = User.objects.get(username="alice-there")
     _, secret = make_token(owner, "script", [Application.objects.get()], 3600)
 
     answer = ask(facts(WIKI, [(AUTHORIZATION, f"Bearer {secret}".encode())]))
 
     assert answer.status == 200
-    assert told(answer) == ("", None)
+    assert tokens_in(answer) == ("", None)
     assert header(answer, b"x-auth-credential") == b"portal"

@@ -1,4 +1,4 @@
-"""An attempt belongs to one browser and one provider, is good once, and not for long."""
+"""A sign-in attempt belongs to one browser and one provider. It can be used once, and for a limited time."""
 
 from __future__ import annotations
 
@@ -23,7 +23,9 @@ from tests.upstreams.provider import Provider
 from tests.upstreams.signing_in import START, reason, sign_in
 
 
-def test_what_is_asked_of_the_provider(client: PortalClient, provider: Provider, upstream: Upstream) -> None:
+def test_the_request_to_the_provider_has_its_parameters(
+    client: PortalClient, provider: Provider, upstream: Upstream
+) -> None:
     asked = parse_qs(urlsplit(client.get(START)["Location"]).query)
 
     assert asked["redirect_uri"] == ["https://sso.example.com/upstreams/campus/callback"]
@@ -31,7 +33,7 @@ def test_what_is_asked_of_the_provider(client: PortalClient, provider: Provider,
     assert len(asked["nonce"][0]) == 64 and asked["scope"] == ["openid profile email"]
 
 
-def test_beginning_writes_nothing(
+def test_beginning_an_attempt_writes_nothing(
     client: PortalClient, provider: Provider, upstream: Upstream, django_assert_num_queries: Any
 ) -> None:
     client.get(START)
@@ -42,7 +44,7 @@ def test_beginning_writes_nothing(
     assert asked[0]["sql"].startswith("SELECT")
 
 
-def test_the_page_asked_for_comes_after_the_sign_in(
+def test_the_requested_page_follows_the_sign_in(
     client: PortalClient, provider: Provider, upstream: Upstream
 ) -> None:
     target = "https://sso.example.com/continue?state=" + "x" * 3000
@@ -54,7 +56,7 @@ def test_the_page_asked_for_comes_after_the_sign_in(
 
 
 @pytest.mark.parametrize("target", ["https://evil.example.com/", "//evil.example.com", "/\\evil.example.com"])
-def test_nobody_is_sent_elsewhere(
+def test_a_sign_in_leads_to_no_foreign_page(
     client: PortalClient, provider: Provider, upstream: Upstream, target: str
 ) -> None:
     left = client.get(START, {"next": target})
@@ -62,7 +64,7 @@ def test_nobody_is_sent_elsewhere(
     assert client.get(provider.sign_in(left["Location"]))["Location"] == "/"
 
 
-def test_several_tabs_at_once(client: PortalClient, provider: Provider, upstream: Upstream) -> None:
+def test_several_tabs_sign_in_at_once(client: PortalClient, provider: Provider, upstream: Upstream) -> None:
     left = [client.get(START, {"next": f"/?tab={number}"})["Location"] for number in range(5)]
     back = [provider.sign_in(location) for location in left]
 
@@ -72,7 +74,7 @@ def test_several_tabs_at_once(client: PortalClient, provider: Provider, upstream
 
 
 @pytest.mark.parametrize("length", [1_400, 8_000])
-def test_a_foreign_page_that_opens_attempts_fills_no_cookies_and_ends_no_attempt(
+def test_attempts_opened_by_a_foreign_page_do_not_end_the_users_own(
     client: PortalClient, provider: Provider, upstream: Upstream, length: int
 ) -> None:
     mine = client.get(START, {"next": "/?mine"})["Location"]
@@ -86,7 +88,7 @@ def test_a_foreign_page_that_opens_attempts_fills_no_cookies_and_ends_no_attempt
     assert client.get(provider.sign_in(mine))["Location"] == "https://sso.example.com/?mine"
 
 
-def test_tabs_that_begin_at_the_same_moment_fill_no_cookies(
+def test_many_simultaneous_tabs_set_few_cookies(
     client: PortalClient, provider: Provider, upstream: Upstream
 ) -> None:
     together = {}
@@ -108,11 +110,11 @@ def test_each_attempt_of_a_browser_has_its_own_secrets(
         assert len({each[name][0] for each in asked}) == 3
 
 
-def test_an_answer_is_good_once(client: PortalClient, provider: Provider, upstream: Upstream) -> None:
+def test_an_answer_is_accepted_once(client: PortalClient, provider: Provider, upstream: Upstream) -> None:
     path = provider.sign_in(client.get(START)["Location"])
     client.get(path)
     asked_before = len(provider.forms)
-    sign_out_unnoticed(client)
+    drop_session_cookie(client)
 
     client.get(path)
 
@@ -120,7 +122,7 @@ def test_an_answer_is_good_once(client: PortalClient, provider: Provider, upstre
     assert not is_signed_in(client)
 
 
-def sign_out_unnoticed(client: PortalClient) -> None:
+def drop_session_cookie(client: PortalClient) -> None:
     del client.cookies["__Host-ikd_portal"]
 
 
@@ -133,13 +135,13 @@ def test_another_browser_cannot_use_an_answer(
     assert not provider.forms and not is_signed_in(other_browser)
 
 
-def test_an_answer_is_not_good_again_for_as_long_as_its_state_is(
+def test_an_answer_is_not_accepted_again_while_its_state_is_valid(
     client: PortalClient, provider: Provider, upstream: Upstream
 ) -> None:
     path = provider.sign_in(client.get(START)["Location"])
     client.get(path)
     asked_before = len(provider.forms)
-    sign_out_unnoticed(client)
+    drop_session_cookie(client)
 
     with time_machine.travel(time.time() + 590, tick=True):
         client.get(path)
@@ -148,18 +150,18 @@ def test_an_answer_is_not_good_again_for_as_long_as_its_state_is(
     assert not is_signed_in(client)
 
 
-def planted(client: PortalClient, value: str) -> None:
-    """Plant a value into the cookie of the one attempt of a browser."""
+def set_attempt_cookie(client: PortalClient, value: str) -> None:
+    """Put a value into the cookie of a browser's only attempt."""
     [name] = [name for name in client.cookies if "attempt" in name]
     client.cookies[name] = value
 
 
 @pytest.mark.parametrize("value", ["", "another secret.", ".", "x" * 22])
-def test_an_answer_counts_for_nobody_who_lacks_its_secret(
+def test_an_answer_needs_the_secret_in_the_browsers_cookie(
     client: PortalClient, provider: Provider, upstream: Upstream, value: str
 ) -> None:
     path = provider.sign_in(client.get(START)["Location"])
-    planted(client, value)
+    set_attempt_cookie(client, value)
 
     client.get(path)
 
@@ -167,7 +169,7 @@ def test_an_answer_counts_for_nobody_who_lacks_its_secret(
     assert not is_signed_in(client)
 
 
-def test_without_a_cache_nobody_comes_in(
+def test_without_a_cache_no_user_can_sign_in(
     client: PortalClient, provider: Provider, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = provider.sign_in(client.get(START)["Location"])
@@ -181,7 +183,7 @@ def test_without_a_cache_nobody_comes_in(
     assert not provider.forms and not is_signed_in(client)
 
 
-def test_an_answer_is_good_for_ten_minutes(
+def test_an_answer_is_accepted_for_ten_minutes(
     client: PortalClient, provider: Provider, upstream: Upstream
 ) -> None:
     path = provider.sign_in(client.get(START)["Location"])
@@ -193,7 +195,7 @@ def test_an_answer_is_good_for_ten_minutes(
     assert not is_signed_in(client)
 
 
-def test_an_answer_of_one_provider_is_none_of_another(
+def test_an_answer_of_one_provider_is_refused_for_another(
     client: PortalClient, provider: Provider, upstream: Upstream
 ) -> None:
     UpstreamFactory(slug="other", issuer=provider.issuer, allow_private=True)
@@ -211,7 +213,9 @@ def test_an_invented_state_leaves_no_event(client: PortalClient, upstream: Upstr
     assert not AuditEvent.objects.exists()
 
 
-def test_head_uses_nothing_up(client: PortalClient, provider: Provider, upstream: Upstream) -> None:
+def test_a_head_request_does_not_use_the_answer_up(
+    client: PortalClient, provider: Provider, upstream: Upstream
+) -> None:
     path = provider.sign_in(client.get(START)["Location"])
 
     assert client.head(path).status_code == 204
@@ -252,7 +256,9 @@ def test_a_doubled_code_is_refused(client: PortalClient, provider: Provider, ups
     assert "twice" in reason()
 
 
-def test_an_error_signs_nobody_out(client: PortalClient, provider: Provider, upstream: Upstream) -> None:
+def test_an_error_does_not_sign_the_user_out(
+    client: PortalClient, provider: Provider, upstream: Upstream
+) -> None:
     sign_in(client, provider)
 
     client.get("/upstreams/campus/callback?error=access_denied")
@@ -276,7 +282,7 @@ def test_the_code_is_in_no_log_no_event_and_no_page(
     assert page["Referrer-Policy"] == "no-referrer"
 
 
-def test_a_disabled_provider_does_not_exist(
+def test_a_disabled_provider_is_not_found(
     client: PortalClient, provider: Provider, upstream: Upstream
 ) -> None:
     path = provider.sign_in(client.get(START)["Location"])
@@ -294,7 +300,7 @@ AT_THE_LAST_MOMENT: dict[str, Callable[[], object]] = {
 
 
 @pytest.mark.parametrize("change", AT_THE_LAST_MOMENT.values(), ids=AT_THE_LAST_MOMENT)
-def test_what_changes_at_the_last_moment_lets_nobody_in(
+def test_a_change_at_the_last_moment_prevents_the_sign_in(
     client: PortalClient, provider: Provider, upstream: Upstream, change: Callable[[], object]
 ) -> None:
     path = provider.sign_in(client.get(START)["Location"])
@@ -309,7 +315,7 @@ def test_what_changes_at_the_last_moment_lets_nobody_in(
 
 @contextmanager
 def when_a_sign_in_has_begun(change: Callable[[], object]) -> Iterator[None]:
-    """Change something when a sign-in has begun, before what the provider said hangs on it."""
+    """Change something when a sign-in has begun, before the provider's data is stored with it."""
 
     def begun(sender: object, **kwargs: object) -> None:
         change()

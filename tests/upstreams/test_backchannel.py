@@ -1,4 +1,4 @@
-"""Back-channel logout: what a logout token must be, what it ends, and what it is worth elsewhere."""
+"""Back-channel logout: valid logout tokens, what they end, and that they are no other credential."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ SECRET = "the client's secret, as long as HS256 wants it"
 
 
 @pytest.fixture(autouse=True)
-def nobody_was_wrong_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+def reset_wrong_requests(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backchannel, "_wrong", WrongTries())
 
 
@@ -58,7 +58,7 @@ def send(client: PortalClient, token: str, url: str = URL) -> Any:
 
 @pytest.fixture
 def there(client: PortalClient, provider: Provider, upstream: Upstream) -> PortalClient:
-    """A browser whose sign-in the provider knows as `session-there`."""
+    """A browser with a sign-in that the provider knows as `session-there`."""
     provider.claims["sid"] = "session-there"
     sign_in(client, provider)
     assert is_signed_in(client)
@@ -128,7 +128,7 @@ REFUSED: dict[str, tuple[Callable[[], Bend], str]] = {
 
 
 @pytest.mark.parametrize(("bend", "why"), REFUSED.values(), ids=REFUSED)
-def test_a_token_that_is_none_ends_nothing(
+def test_an_invalid_logout_token_ends_nothing(
     there: PortalClient, other_browser: PortalClient, provider: Provider, bend: Callable[[], Bend], why: str
 ) -> None:
     answer = send(other_browser, logout_token(provider, **bend()))
@@ -138,7 +138,9 @@ def test_a_token_that_is_none_ends_nothing(
     assert is_signed_in(there)
 
 
-def test_a_token_is_taken_once(there: PortalClient, other_browser: PortalClient, provider: Provider) -> None:
+def test_a_logout_token_is_accepted_once(
+    there: PortalClient, other_browser: PortalClient, provider: Provider
+) -> None:
     token = logout_token(provider, sid=None)
 
     statuses = [send(other_browser, token).status_code for _ in range(2)]
@@ -147,16 +149,14 @@ def test_a_token_is_taken_once(there: PortalClient, other_browser: PortalClient,
     assert "used already" in reason()
 
 
-def test_a_session_that_is_another_stays(
-    there: PortalClient, other_browser: PortalClient, provider: Provider
-) -> None:
+def test_another_session_stays(there: PortalClient, other_browser: PortalClient, provider: Provider) -> None:
     for changed in ({"sid": "another"}, {"sub": "bob-there"}, {"sid": None, "sub": "bob-there"}):
         assert send(other_browser, logout_token(provider, **changed)).status_code == 200
 
     assert is_signed_in(there)
 
 
-def test_the_same_subject_of_another_provider_stays(
+def test_a_session_of_another_provider_with_the_same_subject_stays(
     there: PortalClient, other_browser: PortalClient, provider: Provider
 ) -> None:
     UpstreamSession.objects.update(upstream=UpstreamFactory(slug="other"))
@@ -165,7 +165,7 @@ def test_the_same_subject_of_another_provider_stays(
     assert is_signed_in(there)
 
 
-def test_a_session_that_the_provider_never_named_ends_with_its_person(
+def test_a_session_without_a_name_at_the_provider_ends_with_its_user(
     client: PortalClient, other_browser: PortalClient, provider: Provider, upstream: Upstream
 ) -> None:
     sign_in(client, provider)
@@ -175,7 +175,7 @@ def test_a_session_that_the_provider_never_named_ends_with_its_person(
     assert not is_signed_in(client)
 
 
-def test_every_protected_origin_believes_it(
+def test_the_logout_applies_to_every_protected_origin(
     there: PortalClient, other_browser: PortalClient, provider: Provider
 ) -> None:
     ApplicationFactory(origins=[WIKI], who="signed_in")
@@ -189,7 +189,7 @@ def test_every_protected_origin_believes_it(
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("named", [{"sub": None}, {"sid": None}], ids=["by session", "by person"])
-def test_a_sign_in_that_is_on_its_way_ends_with_its_session(
+def test_an_unfinished_sign_in_ends_with_its_session(
     client: PortalClient, other_browser: PortalClient, provider: Provider, upstream: Upstream, named: Bend
 ) -> None:
     at = int(time.time()) - 5
@@ -204,7 +204,7 @@ def test_a_sign_in_that_is_on_its_way_ends_with_its_session(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_sign_in_on_its_way_whose_session_was_never_named_ends_with_its_person(
+def test_an_unfinished_sign_in_without_a_session_name_ends_with_its_user(
     client: PortalClient, other_browser: PortalClient, provider: Provider, upstream: Upstream
 ) -> None:
     provider.claims["iat"] = int(time.time()) - 5
@@ -217,7 +217,7 @@ def test_a_sign_in_on_its_way_whose_session_was_never_named_ends_with_its_person
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_sign_in_on_its_way_stays_where_another_session_of_the_person_ended(
+def test_an_unfinished_sign_in_stays_if_another_session_of_the_user_ended(
     client: PortalClient, other_browser: PortalClient, provider: Provider, upstream: Upstream
 ) -> None:
     provider.claims |= {"sid": "session-there", "iat": int(time.time()) - 5}
@@ -231,7 +231,7 @@ def test_a_sign_in_on_its_way_stays_where_another_session_of_the_person_ended(
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("named", [{}, {"sid": None}], ids=["by session and person", "by person"])
-def test_a_person_may_sign_in_again_after_a_logout(
+def test_a_user_may_sign_in_again_after_a_logout(
     client: PortalClient, other_browser: PortalClient, provider: Provider, upstream: Upstream, named: Bend
 ) -> None:
     send(other_browser, logout_token(provider, **named, iat=int(time.time()) - 5))
@@ -245,7 +245,7 @@ def test_a_person_may_sign_in_again_after_a_logout(
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("token", ["a.b.c", "unreadable"])
-def test_a_sign_in_on_its_way_of_which_the_time_is_not_known_ends(
+def test_an_unfinished_sign_in_of_unknown_time_ends(
     there: PortalClient, other_browser: PortalClient, provider: Provider, token: str
 ) -> None:
     row = UpstreamSession.objects.values().get()
@@ -258,7 +258,9 @@ def test_a_sign_in_on_its_way_of_which_the_time_is_not_known_ends(
     assert SignIn.objects.get().ended_at is not None
 
 
-def test_a_logout_token_signs_nobody_in(client: PortalClient, provider: Provider, upstream: Upstream) -> None:
+def test_a_logout_token_cannot_sign_a_user_in(
+    client: PortalClient, provider: Provider, upstream: Upstream
+) -> None:
     for header in ({"typ": "logout+jwt"}, {"typ": "JWT"}):
         provider.id_token = logout_token(provider, header=header)
         sign_in(client, provider)
@@ -274,7 +276,7 @@ def test_a_logout_token_signs_nobody_in(client: PortalClient, provider: Provider
     assert "another kind" in sign_in_reason()
 
 
-def test_an_id_token_signs_nobody_out(
+def test_an_id_token_cannot_sign_a_user_out(
     there: PortalClient, other_browser: PortalClient, provider: Provider
 ) -> None:
     token = UpstreamSession.objects.get().id_token.reveal()
@@ -315,7 +317,7 @@ NO_REQUESTS: dict[str, tuple[str, str, str]] = {
 
 
 @pytest.mark.parametrize(("body", "kind", "why"), NO_REQUESTS.values(), ids=NO_REQUESTS)
-def test_a_request_that_is_none_is_a_400(
+def test_an_invalid_request_is_a_400(
     there: PortalClient, other_browser: PortalClient, provider: Provider, body: str, kind: str, why: str
 ) -> None:
     sent = body.format(token=logout_token(provider)).encode("latin-1")
@@ -327,7 +329,7 @@ def test_a_request_that_is_none_is_a_400(
     assert is_signed_in(there)
 
 
-def test_only_a_post_to_a_provider_that_is_switched_on_is_heard(
+def test_only_a_post_to_an_enabled_provider_is_accepted(
     there: PortalClient, other_browser: PortalClient, provider: Provider, upstream: Upstream
 ) -> None:
     assert other_browser.get(URL).status_code == 405
@@ -338,13 +340,13 @@ def test_only_a_post_to_a_provider_that_is_switched_on_is_heard(
     assert send(other_browser, logout_token(provider)).status_code == 404
 
 
-def test_it_needs_no_form_of_the_portals(there: PortalClient, provider: Provider) -> None:
+def test_a_logout_request_needs_no_csrf_token(there: PortalClient, provider: Provider) -> None:
     server = PortalClient(HTTP_HOST="sso.example.com", enforce_csrf_checks=True)
 
     assert send(server, logout_token(provider)).status_code == 200
 
 
-def test_junk_is_no_longer_looked_at_after_a_while_and_leaves_few_events(
+def test_repeated_invalid_requests_are_ignored_and_leave_few_events(
     client: PortalClient, provider: Provider, upstream: Upstream
 ) -> None:
     statuses = [send(client, "a.b.c").status_code for _ in range(40)]
@@ -353,7 +355,7 @@ def test_junk_is_no_longer_looked_at_after_a_while_and_leaves_few_events(
     assert AuditEvent.objects.filter(kind="backchannel_logout_failed").count() == 1
 
 
-def test_a_provider_that_cannot_be_asked_for_its_keys_makes_a_400_and_is_not_junk(
+def test_a_request_without_reachable_keys_is_a_400_and_does_not_count_as_invalid(
     there: PortalClient, other_browser: PortalClient, provider: Provider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = 1_000.0
@@ -370,7 +372,7 @@ def test_a_provider_that_cannot_be_asked_for_its_keys_makes_a_400_and_is_not_jun
     assert not is_signed_in(there)
 
 
-def test_a_token_that_could_not_be_obeyed_may_come_again(
+def test_a_token_that_could_not_be_applied_may_be_sent_again(
     there: PortalClient, other_browser: PortalClient, provider: Provider
 ) -> None:
     token = logout_token(provider)
@@ -389,7 +391,7 @@ def test_a_token_that_could_not_be_obeyed_may_come_again(
     assert not is_signed_in(there)
 
 
-def test_without_a_cache_a_token_is_obeyed_and_junk_is_refused(
+def test_without_a_cache_valid_tokens_are_applied_and_others_refused(
     there: PortalClient, other_browser: PortalClient, provider: Provider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     token = logout_token(provider)
@@ -403,7 +405,7 @@ def test_without_a_cache_a_token_is_obeyed_and_junk_is_refused(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_without_a_cache_a_sign_in_that_may_have_ended_on_its_way_ends(
+def test_without_a_cache_an_unfinished_sign_in_that_may_have_ended_ends(
     client: PortalClient, provider: Provider, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(backchannel, "cache", NoCache())
@@ -415,7 +417,7 @@ def test_without_a_cache_a_sign_in_that_may_have_ended_on_its_way_ends(
     assert not is_signed_in(client)
 
 
-def test_two_providers_may_number_their_tokens_alike(
+def test_two_providers_may_use_the_same_token_ids(
     there: PortalClient, other_browser: PortalClient, provider: Provider, upstream: Upstream
 ) -> None:
     upstream.pk, upstream.name, upstream.slug = None, "Later", "later"
@@ -428,7 +430,7 @@ def test_two_providers_may_number_their_tokens_alike(
     assert not is_signed_in(there)
 
 
-def test_keys_that_changed_are_read_again(
+def test_changed_keys_are_read_again(
     there: PortalClient, other_browser: PortalClient, provider: Provider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(metadata, "AGAIN_AFTER", 0.0)
@@ -440,7 +442,7 @@ def test_keys_that_changed_are_read_again(
     assert not is_signed_in(there)
 
 
-def test_nothing_of_a_token_is_kept(
+def test_no_part_of_a_token_is_stored(
     there: PortalClient, other_browser: PortalClient, provider: Provider, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("DEBUG", "ikd")
@@ -455,7 +457,7 @@ def test_nothing_of_a_token_is_kept(
         for table in tables:
             cursor.execute(f"SELECT * FROM {connection.ops.quote_name(table)}")
             kept += str(cursor.fetchall())
-    kept += str([entries_of(alias) for alias in caches])  # those on Redis are in no table
+    kept += str([entries_of(alias) for alias in caches])  # caches on Redis are in no table
     assert answers == [200, 400, 400]
     assert "logout-token:" in kept and "used already" in kept
     for secret in ("number-4711", *good.split(".")[1:], *bad.split(".")[1:]):

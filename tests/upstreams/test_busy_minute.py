@@ -1,4 +1,4 @@
-"""A busy minute under the real server: many people at one provider, beside another that drips."""
+"""A busy minute in the real server: many users at one provider, while another provider drips."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class SlowProvider(Provider):
 
 
 class Dripping(Provider):
-    """Answers its discovery at once, and everything else a byte at a time for longer than anyone waits."""
+    """Answers its discovery at once, and other requests a byte at a time for longer than clients wait."""
 
     def answer(self, handler: BaseHTTPRequestHandler) -> None:
         if handler.path.startswith("/.well-known/"):
@@ -96,11 +96,11 @@ def portal(
 
 
 Visit = tuple[Visitor, str, Callable[[str], str]]
-"""A browser at its provider, where that sends it back to, and what signs in there once more."""
+"""A browser at its provider, the path back to the portal, and a function that signs in there again."""
 
 
 def come_back(visitor: Visitor, back: str, sign_in: Callable[[str], str]) -> tuple[int, str]:
-    """Return the answer in the end: on a machine that is too busy the portal asks to try again.
+    """Return the final answer. On a machine that is too busy, the portal asks to try again.
 
     If it had used the code up by then, it sends the browser to the provider once more.
     """
@@ -125,7 +125,9 @@ def left_for(portal: Portal, provider: Provider, slug: str, number: int) -> Visi
     return visitor, sign_in(location), sign_in
 
 
-def test_nobody_is_turned_away(portal: Portal, healthy: Provider, dripping: Provider) -> None:
+def test_every_user_of_the_healthy_provider_signs_in(
+    portal: Portal, healthy: Provider, dripping: Provider
+) -> None:
     with ThreadPoolExecutor(PEOPLE + DRIPPING + 1) as pool:
         lost = list(pool.map(lambda n: left_for(portal, dripping, "dripping", n), range(DRIPPING)))
         for visitor, back, _ in lost:
@@ -141,13 +143,14 @@ def test_nobody_is_turned_away(portal: Portal, healthy: Provider, dripping: Prov
     }
     pages, checks = beside.result()
     assert {status for status, _ in pages + checks} == {200}
-    # Both need no provider, so they take less than its two answers. The middle: the machine may be busy.
+    # These need no provider, so they take less than two of its answers. The median, as the machine may be
+    # busy.
     assert sorted(seconds for _, seconds in checks)[len(checks) // 2] < 2 * ANSWER
     assert sorted(seconds for _, seconds in pages)[len(pages) // 2] < 2 * ANSWER
 
 
 def seen_beside(portal: Portal) -> tuple[list[tuple[int, float]], list[tuple[int, float]]]:
-    """Return status and seconds of sign-in pages and of checks while the providers are busy."""
+    """Return status and seconds of sign-in pages and checks while the providers are busy."""
     pages, checks = [], []
     for _ in range(5):
         began = time.monotonic()
@@ -183,7 +186,7 @@ def pages_of_tabs(portal: Portal) -> list[str]:
 
 
 def ends_of_tabs(portal: Portal, slug: str, cookies: dict[str, str], sign_in: object) -> list[str]:
-    """Open tabs of one browser at once, let each come to its provider, and return where each ends."""
+    """Open tabs of one browser at once, let each go to its provider, and return where each ends."""
     everybody = threading.Barrier(TABS)
 
     def tab(number: int) -> str:

@@ -47,7 +47,7 @@ def test_a_server_inside_the_network_is_refused_with_the_way_to_allow_it(db: Non
     assert "wrong  Validation" in told and "--allow-private" in told
 
 
-def test_the_command_adds_and_tries_a_server(server: CasServer, db: None) -> None:
+def test_the_command_adds_and_tests_a_server(server: CasServer, db: None) -> None:
     told = command(
         "add", "cas", "Campus", "--server", server.url, "--allow-private",
         "--cas-version", "2", "--ticket-prefix", "SRV-",

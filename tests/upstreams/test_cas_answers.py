@@ -1,4 +1,4 @@
-"""What is read out of a CAS server's answers, and out of its logout requests."""
+"""Reading a CAS server's answers and logout requests."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def success(inner: str, root: str = "cas:serviceResponse", namespace: str = NS) 
     return f"<{root} {namespace}>{verdict}</{root}>".encode()
 
 
-def test_the_user_and_every_attribute_as_a_list() -> None:
+def test_an_answer_has_the_user_and_lists_of_attributes() -> None:
     person = parse_person(
         success(
             "<cas:user>\n  alice </cas:user><cas:attributes><cas:mail>a@example.com</cas:mail>"
@@ -39,7 +39,7 @@ def test_a_comment_does_not_cut_the_users_name() -> None:
     assert parse_person(success("<cas:user>admin<!-- -->istrator</cas:user>")).user == "administrator"
 
 
-def test_only_attributes_of_the_first_level_and_of_cas_count() -> None:
+def test_only_top_level_attributes_in_the_cas_namespace_count() -> None:
     person = parse_person(
         success(
             "<cas:user>eve</cas:user><cas:attributes>"
@@ -97,7 +97,7 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("body", HOSTILE.values(), ids=HOSTILE)
-def test_a_hostile_answer_names_nobody(body: bytes) -> None:
+def test_a_hostile_answer_names_no_user(body: bytes) -> None:
     with pytest.raises(ProviderError):
         parse_person(body)
 
@@ -111,7 +111,7 @@ def test_a_hostile_answer_names_nobody(body: bytes) -> None:
         ("ST-1-the-ticket", "", ErrorPage.BROKEN),
     ],
 )
-def test_a_failure_is_told_by_its_known_codes_alone(code: str, known: str, page: ErrorPage) -> None:
+def test_only_known_failure_codes_are_shown(code: str, known: str, page: ErrorPage) -> None:
     verdict = f"<cas:authenticationFailure code='{code}'>ST-1-the-ticket</cas:authenticationFailure>"
 
     with pytest.raises(TicketRefused) as told:
@@ -147,12 +147,12 @@ BAD_TICKETS = {
 
 
 @pytest.mark.parametrize(("ticket", "prefix"), GOOD_TICKETS.values(), ids=GOOD_TICKETS)
-def test_a_ticket_of_the_right_form_is_asked_about(ticket: str, prefix: str) -> None:
+def test_a_ticket_with_the_right_form_is_sent_to_the_server(ticket: str, prefix: str) -> None:
     assert parse_ticket(ticket, prefix) == ticket
 
 
 @pytest.mark.parametrize(("ticket", "prefix"), BAD_TICKETS.values(), ids=BAD_TICKETS)
-def test_a_ticket_of_another_form_is_not(ticket: str, prefix: str) -> None:
+def test_a_ticket_with_another_form_is_not_sent(ticket: str, prefix: str) -> None:
     with pytest.raises(ProviderError):
         parse_ticket(ticket, prefix)
 
@@ -210,5 +210,5 @@ def test_a_logout_request_names_its_ticket(text: str) -> None:
         "surrogate",
     ],
 )
-def test_anything_else_ends_nothing(text: str) -> None:
+def test_any_other_request_ends_nothing(text: str) -> None:
     assert ticket_ended_by(text) is None

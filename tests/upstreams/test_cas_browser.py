@@ -1,4 +1,4 @@
-"""The way as butterfly-auth drew it: a single-page application, a real nginx, a real CAS server, Chromium."""
+"""butterfly-auth's own setup: a single-page application, a real nginx, a real CAS server, and Chromium."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def sign_in_there(page: Page) -> None:
 
 
 def go_to_the_target(page: Page, first_page: str) -> list[str]:
-    """Do what the application's script does after a 401; give the addresses passed on the way."""
+    """Do what the application's script does after a 401. Return the addresses on the way."""
     passed: list[str] = []
     page.on(
         "request", lambda request: passed.append(request.url) if request.is_navigation_request() else None
@@ -125,7 +125,9 @@ def go_to_the_target(page: Page, first_page: str) -> list[str]:
     return passed
 
 
-def test_the_way_as_drawn(page: Page, nginx: Proxy, cas: RealCas, backend: Backend) -> None:
+def test_the_application_signs_in_through_the_server(
+    page: Page, nginx: Proxy, cas: RealCas, backend: Backend
+) -> None:
     app, sso = nginx.portal.origin("app"), nginx.portal.origin("portal")
     page.goto(f"{app}/")
     assert backend.take()[0].all("X-Username") == []
@@ -142,14 +144,14 @@ def test_the_way_as_drawn(page: Page, nginx: Proxy, cas: RealCas, backend: Backe
     assert received.all("X-Username") == [USER]
 
 
-def test_what_a_client_calls_itself_does_not_pass(nginx: Proxy, backend: Backend) -> None:
+def test_identity_headers_of_a_client_are_removed(nginx: Proxy, backend: Backend) -> None:
     nginx.ask("/static/app.js", headers={"X-Username": "carol", "username": "carol"})
 
     received = backend.take()[0]
     assert (received.all("X-Username"), received.all("username")) == ([], [])
 
 
-def test_verification_tells_who_is_signed_in_here(page: Page, nginx: Proxy) -> None:
+def test_verification_returns_the_signed_in_user(page: Page, nginx: Proxy) -> None:
     app = nginx.portal.origin("app")
     page.goto(f"{app}/index_sso.html")
     refused = page.evaluate(ASK, "/auth/verification")
@@ -162,7 +164,7 @@ def test_verification_tells_who_is_signed_in_here(page: Page, nginx: Proxy) -> N
     assert (told["status"], told["username"], json.loads(told["body"])["user"]) == (200, USER, USER)
 
 
-def test_the_page_after_signing_in_is_never_another_site(page: Page, nginx: Proxy) -> None:
+def test_the_page_after_a_sign_in_is_never_on_another_site(page: Page, nginx: Proxy) -> None:
     app = nginx.portal.origin("app")
     page.goto(f"{app}/")
     go_to_the_target(page, f"{app}/")
@@ -172,7 +174,9 @@ def test_the_page_after_signing_in_is_never_another_site(page: Page, nginx: Prox
         assert page.url == f"{app}/"
 
 
-def test_signing_out_there_ends_it_here_within_a_second(page: Page, nginx: Proxy, cas: RealCas) -> None:
+def test_signing_out_at_the_server_signs_out_here_within_a_second(
+    page: Page, nginx: Proxy, cas: RealCas
+) -> None:
     app = nginx.portal.origin("app")
     page.goto(f"{app}/")
     go_to_the_target(page, f"{app}/")
@@ -188,7 +192,7 @@ def test_signing_out_there_ends_it_here_within_a_second(page: Page, nginx: Proxy
     expect(page.locator("body")).to_contain_text("sign_in_required")
 
 
-def test_a_page_with_a_fragment_is_opened_with_it_after_the_servers_own_page(
+def test_a_fragment_survives_the_sign_in_at_the_server(
     page: Page, nginx: Proxy, cas: RealCas, backend: Backend
 ) -> None:
     app = nginx.portal.origin("app")

@@ -1,4 +1,4 @@
-"""Against PyPI's django-cas-server: what it answers, and what the portal makes of it."""
+"""PyPI's django-cas-server as the provider of a real portal."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from accounts.upstreams.cas.flow import TicketRefused, examine_cas, service_url,
 from accounts.upstreams.findings import Level
 from tests.accounts.signing_in import is_signed_in
 from tests.factories import GroupFactory, UpstreamFactory
-from tests.upstreams.cas_server import asked_in, leave, path_of
+from tests.upstreams.cas_server import asked_in, path_of, redirect_from_portal
 from tests.upstreams.real_cas import PASSWORD, USER, RealCas, start_real_cas
 
 pytestmark = pytest.mark.server
@@ -42,7 +42,7 @@ def campus(request: pytest.FixtureRequest, real: RealCas, db: None) -> Upstream:
 
 
 def sign_in_there(location: str, browser: requests.Session | None = None) -> str:
-    """Fill in the server's form, and give where it sends the browser back to."""
+    """Fill in the server's form, and return the address to which it sends the browser back."""
     browser = browser or requests.Session()
     page = browser.get(location, timeout=60)
     form = dict(re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)"', page.text))
@@ -54,12 +54,12 @@ def sign_in_there(location: str, browser: requests.Session | None = None) -> str
     return answer.headers["Location"]
 
 
-def test_somebody_signs_in_with_attributes(client: Client, campus: Upstream) -> None:
+def test_a_user_signs_in_with_attributes(client: Client, campus: Upstream) -> None:
     group = GroupFactory(name="staff")
     GroupMapping.objects.create(upstream=campus, claim="memberOf", value="staff", group=group)
     ClaimMapping.objects.create(upstream=campus, claim="mail", field=ClaimMapping.Field.EMAIL)
 
-    arrived = client.get(path_of(sign_in_there(leave(client, next="/x"))))
+    arrived = client.get(path_of(sign_in_there(redirect_from_portal(client, next="/x"))))
 
     assert arrived["Location"] == "https://sso.example.com/x"
     assert is_signed_in(client)
@@ -67,31 +67,33 @@ def test_somebody_signs_in_with_attributes(client: Client, campus: Upstream) -> 
     assert (user.username, user.email, list(user.groups.all())) == (USER, "meetbill@example.com", [group])
 
 
-def test_a_ticket_is_worth_nothing_twice_or_for_another_service(client: Client, campus: Upstream) -> None:
-    location = leave(client)
+def test_a_ticket_is_refused_twice_or_for_another_service(client: Client, campus: Upstream) -> None:
+    location = redirect_from_portal(client)
     service, ticket = asked_in(location)["service"], asked_in(sign_in_there(location))["ticket"]
     assert validate_ticket(campus, service, ticket).user == USER
     with pytest.raises(TicketRefused, match="INVALID_TICKET"):
         validate_ticket(campus, service, ticket)
 
-    another = asked_in(sign_in_there(leave(client)))["ticket"]
+    another = asked_in(sign_in_there(redirect_from_portal(client)))["ticket"]
     with pytest.raises(TicketRefused, match="INVALID_SERVICE"):
         validate_ticket(campus, service_url(campus, "another"), another)
 
 
-def test_the_trial_finds_it_good(campus: Upstream) -> None:
+def test_the_server_passes_the_test(campus: Upstream) -> None:
     assert {finding.level for finding in examine_cas(campus)} == {Level.GOOD}
 
 
-def test_signing_out_of_the_portal_signs_out_there_and_comes_back(client: Client, campus: Upstream) -> None:
+def test_signing_out_of_the_portal_signs_out_at_the_server_and_returns(
+    client: Client, campus: Upstream
+) -> None:
     there, other = requests.Session(), Client(HTTP_HOST="sso.example.com")
-    client.get(path_of(sign_in_there(leave(client), there)))
+    client.get(path_of(sign_in_there(redirect_from_portal(client), there)))
     assert is_signed_in(client)
-    assert there.get(leave(other), allow_redirects=False).is_redirect
+    assert there.get(redirect_from_portal(other), allow_redirects=False).is_redirect
 
     on = client.post("/accounts/logout/")["Location"]
     answer = there.get(client.get(path_of(on))["Location"], allow_redirects=False)
 
     assert answer.headers["Location"] == "https://sso.example.com/signed-out"
     assert not is_signed_in(client)
-    assert 'name="lt"' in there.get(leave(other), allow_redirects=False).text
+    assert 'name="lt"' in there.get(redirect_from_portal(other), allow_redirects=False).text

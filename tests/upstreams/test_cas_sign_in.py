@@ -1,4 +1,4 @@
-"""Signing in by a CAS server: from /auth/ssologin and back to it with a ticket."""
+"""Signing in with a CAS server: from /auth/ssologin and back to it with a ticket."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ from tests.upstreams.cas_server import (
     CasServer,
     asked_in,
     cas,
-    come_in,
-    leave,
     path_of,
+    redirect_from_portal,
     send,
+    sign_in_with_cas,
     succeeded,
 )
 from tests.upstreams.signing_in import reason
@@ -39,10 +39,8 @@ PORTAL = "https://sso.example.com"
 
 
 @pytest.mark.usefixtures("campus")
-def test_the_way_drawn_leads_to_the_server_and_back_to_the_first_page(
-    client: Client, server: CasServer
-) -> None:
-    location = leave(client)
+def test_a_sign_in_leads_to_the_server_and_back_to_the_first_page(client: Client, server: CasServer) -> None:
+    location = redirect_from_portal(client)
     assert location.startswith(f"{server.url}/login?service=https%3A%2F%2Fsso.example.com%2Fauth%2Fssologin")
 
     back, ticket = server.issue(location, "alice-there")
@@ -55,10 +53,10 @@ def test_the_way_drawn_leads_to_the_server_and_back_to_the_first_page(
     ]
 
 
-def test_the_first_sign_in_makes_an_account_under_the_servers_name(
+def test_the_first_sign_in_creates_an_account_with_the_servers_name(
     client: Client, server: CasServer, campus: Upstream
 ) -> None:
-    come_in(client, server, "alice-there", email=["other@example.com"], name=["Alice There"])
+    sign_in_with_cas(client, server, "alice-there", email=["other@example.com"], name=["Alice There"])
 
     identity = Identity.objects.get()
     assert (identity.upstream, identity.subject) == (campus, "alice-there")
@@ -70,7 +68,7 @@ def test_the_first_sign_in_makes_an_account_under_the_servers_name(
 def test_an_account_of_the_same_name_is_not_taken_over(
     client: Client, server: CasServer, carol: User
 ) -> None:
-    come_in(client, server, "carol")
+    sign_in_with_cas(client, server, "carol")
 
     arrived = SignIn.objects.get().user
     assert arrived != carol
@@ -79,7 +77,7 @@ def test_an_account_of_the_same_name_is_not_taken_over(
 
 @pytest.mark.usefixtures("campus")
 def test_attributes_set_no_field_that_no_mapping_names(client: Client, server: CasServer) -> None:
-    come_in(client, server, "eve", is_superuser=["True"], is_staff=["True"], groups=["staff"])
+    sign_in_with_cas(client, server, "eve", is_superuser=["True"], is_staff=["True"], groups=["staff"])
 
     eve = User.objects.get(username="eve")
     assert (eve.is_superuser, eve.is_staff, eve.groups.count()) == (False, False, 0)
@@ -92,7 +90,7 @@ def test_an_attribute_puts_people_into_a_group(
     group = GroupFactory(name="people")
     GroupMapping.objects.create(upstream=campus, claim="memberOf", value="staff", group=group)
 
-    come_in(client, server, memberOf=values)
+    sign_in_with_cas(client, server, memberOf=values)
 
     assert list(User.objects.get().groups.all()) == [group]
 
@@ -107,10 +105,10 @@ ADDRESSES: dict[str, tuple[dict[str, list[str]], str]] = {
 
 @pytest.mark.usefixtures("campus")
 @pytest.mark.parametrize(("attributes", "taken"), ADDRESSES.values(), ids=ADDRESSES)
-def test_only_one_address_of_a_trusted_domain_is_taken(
+def test_only_a_single_address_of_a_trusted_domain_is_stored(
     client: Client, server: CasServer, attributes: dict[str, list[str]], taken: str
 ) -> None:
-    come_in(client, server, **attributes)
+    sign_in_with_cas(client, server, **attributes)
 
     assert User.objects.get().email == taken
 
@@ -118,7 +116,7 @@ def test_only_one_address_of_a_trusted_domain_is_taken(
 def test_a_disabled_user_is_refused(client: Client, server: CasServer, campus: Upstream, dave: User) -> None:
     Identity.objects.create(upstream=campus, subject="dave-there", user=dave)
 
-    refused = come_in(client, server, "dave-there")
+    refused = sign_in_with_cas(client, server, "dave-there")
 
     assert (refused.status_code, reason()) == (403, "the user is disabled")
     assert not is_signed_in(client)
@@ -127,7 +125,7 @@ def test_a_disabled_user_is_refused(client: Client, server: CasServer, campus: U
 def test_cas_2_is_asked_at_its_own_address(client: Client, server: CasServer, campus: Upstream) -> None:
     Upstream.objects.update(cas_version=Upstream.CasVersion.TWO)
 
-    come_in(client, server)
+    sign_in_with_cas(client, server)
 
     assert [path for path, _ in server.asked] == ["/cas/serviceValidate"]
     assert is_signed_in(client)
@@ -146,10 +144,10 @@ NEXT = {
 
 @pytest.mark.usefixtures("campus")
 @pytest.mark.parametrize(("wanted", "reached"), NEXT.values(), ids=NEXT)
-def test_the_page_after_signing_in_is_judged(
+def test_the_page_after_a_sign_in_is_never_on_another_site(
     client: Client, server: CasServer, wanted: str, reached: str
 ) -> None:
-    back, _ = server.issue(leave(client, next=wanted), "alice-there")
+    back, _ = server.issue(redirect_from_portal(client, next=wanted), "alice-there")
 
     assert client.get(path_of(back))["Location"] == reached
 
@@ -172,25 +170,27 @@ def test_a_long_page_fits_into_a_proxys_buffer_and_is_reached(
 
 
 @pytest.mark.usefixtures("campus")
-def test_who_is_signed_in_is_sent_on_at_once(client: Client, server: CasServer) -> None:
-    come_in(client, server)
+def test_a_signed_in_user_is_redirected_at_once(client: Client, server: CasServer) -> None:
+    sign_in_with_cas(client, server)
 
-    assert leave(client, next="https://evil.example/") == "/"
+    assert redirect_from_portal(client, next="https://evil.example/") == "/"
 
 
 @pytest.mark.usefixtures("db")
-def test_without_a_cas_server_the_sign_in_page_comes(client: Client) -> None:
-    assert leave(client, next="/x") == "/accounts/login/?next=https%3A%2F%2Fsso.example.com%2Fx"
+def test_without_a_cas_server_the_sign_in_page_is_shown(client: Client) -> None:
+    assert (
+        redirect_from_portal(client, next="/x") == "/accounts/login/?next=https%3A%2F%2Fsso.example.com%2Fx"
+    )
 
 
 @pytest.mark.usefixtures("campus")
-def test_of_several_servers_the_named_or_the_default_is_asked(client: Client, server: CasServer) -> None:
+def test_of_several_servers_the_named_or_default_one_is_used(client: Client, server: CasServer) -> None:
     UpstreamFactory(kind="cas", slug="library", server_url="https://cas.library.example")
-    assert leave(client) == "/accounts/login/"
-    assert leave(client, upstream="library").startswith("https://cas.library.example/login?")
+    assert redirect_from_portal(client) == "/accounts/login/"
+    assert redirect_from_portal(client, upstream="library").startswith("https://cas.library.example/login?")
 
     Upstream.objects.filter(slug="campus").update(is_default=True)
-    assert leave(client).startswith(f"{server.url}/login?")
+    assert redirect_from_portal(client).startswith(f"{server.url}/login?")
 
 
 # ---- what is refused --------------------------------------------------------------------------------------
@@ -253,13 +253,13 @@ HOSTILE: dict[str, tuple[Any, int, str]] = {
 
 @pytest.mark.usefixtures("campus")
 @pytest.mark.parametrize(("answer", "status", "why"), HOSTILE.values(), ids=HOSTILE)
-def test_a_hostile_server_gets_a_page_and_an_event(
+def test_a_hostile_answer_causes_a_page_and_an_event(
     client: Client, server: CasServer, monkeypatch: pytest.MonkeyPatch, answer: Any, status: int, why: str
 ) -> None:
     monkeypatch.setattr(http_client, "ANSWER_WITHIN", 1.0)
     server.answer = answer
 
-    page = come_in(client, server)
+    page = sign_in_with_cas(client, server)
 
     assert (page.status_code, reason()) == (status, why)
     assert "Reference: " in page.content.decode() and "Try again" in page.content.decode()
@@ -268,19 +268,21 @@ def test_a_hostile_server_gets_a_page_and_an_event(
     assert not Identity.objects.exists()
 
 
-def test_a_server_that_is_away_gets_a_page(client: Client, server: CasServer, campus: Upstream) -> None:
-    back, _ = server.issue(leave(client), "alice-there")
+def test_a_server_that_is_down_causes_a_page(client: Client, server: CasServer, campus: Upstream) -> None:
+    back, _ = server.issue(redirect_from_portal(client), "alice-there")
     Upstream.objects.update(server_url="http://127.0.0.1:9")
 
     assert client.get(path_of(back)).status_code == 503
 
 
 @pytest.mark.usefixtures("campus")
-def test_a_page_that_leads_nowhere_sends_nobody_away_and_names_no_ticket(
+def test_the_page_of_a_failure_does_not_redirect_and_shows_no_ticket(
     client: Client, server: CasServer
 ) -> None:
     server.answer = (500, {}, b"")
-    back, ticket = server.issue(leave(client, next="/accounts/password/change/"), "alice-there")
+    back, ticket = server.issue(
+        redirect_from_portal(client, next="/accounts/password/change/"), "alice-there"
+    )
 
     page = client.get(path_of(back)).content.decode()
     again = client.get(unescape(re.findall('href="(/upstreams/campus/start[^"]*)"', page)[0]))
@@ -294,13 +296,13 @@ def test_a_page_that_leads_nowhere_sends_nobody_away_and_names_no_ticket(
 
 
 @pytest.mark.usefixtures("campus")
-def test_a_ticket_counts_once_and_its_replay_is_not_asked_about(
+def test_a_ticket_is_accepted_once_and_not_sent_to_the_server_again(
     client: Client, other_browser: Client, server: CasServer
 ) -> None:
-    """The second browser has an attempt of its own, and the server would say yes again."""
-    back, ticket = server.issue(leave(client), "alice-there")
+    """The second browser has its own attempt, and the server would accept the ticket again."""
+    back, ticket = server.issue(redirect_from_portal(client), "alice-there")
     client.get(path_of(back))
-    service = asked_in(leave(other_browser))["service"]
+    service = asked_in(redirect_from_portal(other_browser))["service"]
     server.tickets[ticket] = service, "alice-there", {}
 
     replayed = other_browser.get(path_of(f"{service}&ticket={ticket}"))
@@ -310,34 +312,34 @@ def test_a_ticket_counts_once_and_its_replay_is_not_asked_about(
 
 
 @pytest.mark.usefixtures("campus")
-def test_a_ticket_that_brought_nobody_in_is_used_up_too(
+def test_a_ticket_of_a_failed_sign_in_is_used_up_too(
     client: Client, other_browser: Client, server: CasServer
 ) -> None:
     server.answer = (500, {}, b"")
-    back, ticket = server.issue(leave(client), "alice-there")
+    back, ticket = server.issue(redirect_from_portal(client), "alice-there")
     client.get(path_of(back))
-    service = asked_in(leave(other_browser))["service"]
+    service = asked_in(redirect_from_portal(other_browser))["service"]
 
     assert other_browser.get(path_of(f"{service}&ticket={ticket}")).status_code == 400
     assert len(server.asked) == 1
 
 
 @pytest.mark.usefixtures("campus")
-def test_a_ticket_that_the_cache_forgot_is_known_by_its_sign_in(
+def test_a_used_ticket_is_refused_even_if_the_cache_was_emptied(
     client: Client, other_browser: Client, server: CasServer
 ) -> None:
-    back, ticket = server.issue(leave(client), "alice-there")
+    back, ticket = server.issue(redirect_from_portal(client), "alice-there")
     client.get(path_of(back))
     cache.clear()
-    service = asked_in(leave(other_browser))["service"]
+    service = asked_in(redirect_from_portal(other_browser))["service"]
 
     assert other_browser.get(path_of(f"{service}&ticket={ticket}")).status_code == 400
     assert len(server.asked) == 1
 
 
 @pytest.mark.usefixtures("campus")
-def test_the_same_way_back_leads_in_once(client: Client, server: CasServer) -> None:
-    back, _ = server.issue(leave(client), "alice-there")
+def test_the_same_answer_signs_in_once(client: Client, server: CasServer) -> None:
+    back, _ = server.issue(redirect_from_portal(client), "alice-there")
     client.get(path_of(back))
     client.post("/accounts/logout/")
 
@@ -346,11 +348,11 @@ def test_the_same_way_back_leads_in_once(client: Client, server: CasServer) -> N
 
 
 @pytest.mark.usefixtures("campus")
-def test_another_browsers_way_back_leads_nobody_in(
+def test_the_answer_for_another_browser_is_refused(
     client: Client, other_browser: Client, server: CasServer
 ) -> None:
-    """Else an attacker could sign a victim in under the attacker's name."""
-    back, _ = server.issue(leave(other_browser), "eve")
+    """Otherwise, an attacker could sign a victim in as the attacker."""
+    back, _ = server.issue(redirect_from_portal(other_browser), "eve")
 
     assert client.get(path_of(back)).status_code == 400
     assert server.asked == []
@@ -370,10 +372,10 @@ def test_another_browsers_way_back_leads_nobody_in(
     ],
     ids=["no ticket", "a proxy's", "odd bytes", "two tickets", "two upstreams", "other state", "no state"],
 )
-def test_a_way_back_that_was_changed_is_not_asked_about(
+def test_a_changed_answer_is_refused_without_asking_the_server(
     client: Client, server: CasServer, change: Any
 ) -> None:
-    back, _ = server.issue(leave(client), "alice-there")
+    back, _ = server.issue(redirect_from_portal(client), "alice-there")
 
     refused = client.get(path_of(change(back)))
 
@@ -383,9 +385,9 @@ def test_a_way_back_that_was_changed_is_not_asked_about(
 
 
 @pytest.mark.usefixtures("campus")
-def test_a_state_of_one_server_is_worth_nothing_at_another(client: Client, server: CasServer) -> None:
+def test_a_state_of_one_server_is_refused_for_another(client: Client, server: CasServer) -> None:
     UpstreamFactory(kind="cas", slug="library", server_url=server.url, allow_private=True)
-    back, _ = server.issue(leave(client, upstream="campus"), "alice-there")
+    back, _ = server.issue(redirect_from_portal(client, upstream="campus"), "alice-there")
 
     moved = client.get(path_of(back.replace("upstream=campus", "upstream=library")))
 
@@ -393,38 +395,36 @@ def test_a_state_of_one_server_is_worth_nothing_at_another(client: Client, serve
     assert server.asked == []
 
 
-def test_tabs_do_not_disturb_each_other(client: Client, server: CasServer, campus: Upstream) -> None:
-    first, _ = server.issue(leave(client, next="/x1"), "alice-there")
-    second, _ = server.issue(leave(client, next="/x2"), "alice-there")
+def test_several_tabs_sign_in_independently(client: Client, server: CasServer, campus: Upstream) -> None:
+    first, _ = server.issue(redirect_from_portal(client, next="/x1"), "alice-there")
+    second, _ = server.issue(redirect_from_portal(client, next="/x2"), "alice-there")
 
     assert client.get(path_of(second))["Location"] == f"{PORTAL}/x2"
     assert client.get(path_of(first))["Location"] == f"{PORTAL}/x1"
 
 
-def test_a_server_that_was_switched_off_lets_nobody_in(
-    client: Client, server: CasServer, campus: Upstream
-) -> None:
-    back, _ = server.issue(leave(client), "alice-there")
+def test_a_disabled_server_cannot_sign_users_in(client: Client, server: CasServer, campus: Upstream) -> None:
+    back, _ = server.issue(redirect_from_portal(client), "alice-there")
     Upstream.objects.update(enabled=False)
 
     assert client.get(path_of(back)).status_code == 404
     assert server.asked == []
 
 
-def test_an_address_inside_the_network_is_asked_only_where_allowed(
+def test_a_server_inside_the_network_is_asked_only_if_allowed(
     client: Client, server: CasServer, campus: Upstream
 ) -> None:
-    back, _ = server.issue(leave(client), "alice-there")
+    back, _ = server.issue(redirect_from_portal(client), "alice-there")
     Upstream.objects.update(allow_private=False)
 
     assert client.get(path_of(back)).status_code == 502
     assert server.asked == []
 
 
-# ---- trying it out ----------------------------------------------------------------------------------------
+# ---- testing a server -------------------------------------------------------------------------------------
 
 
-def test_a_good_server_is_found_good(server: CasServer, campus: Upstream) -> None:
+def test_a_good_server_passes_the_test(server: CasServer, campus: Upstream) -> None:
     assert {finding.level for finding in examine_cas(campus)} == {Level.GOOD}
 
 
@@ -438,16 +438,16 @@ def test_a_good_server_is_found_good(server: CasServer, campus: Upstream) -> Non
     ],
     ids=["HTML", "status 500", "service not known", "takes any ticket"],
 )
-def test_a_bad_server_is_found_wrong(server: CasServer, campus: Upstream, answer: Any) -> None:
+def test_a_bad_server_fails_the_test(server: CasServer, campus: Upstream, answer: Any) -> None:
     server.answer = answer
 
     assert Level.WRONG in {finding.level for finding in examine_cas(campus)}
 
 
-def test_what_the_database_keeps_of_a_ticket_is_its_digest(
+def test_the_database_stores_only_a_digest_of_the_ticket(
     client: Client, server: CasServer, campus: Upstream
 ) -> None:
-    back, ticket = server.issue(leave(client), "alice-there")
+    back, ticket = server.issue(redirect_from_portal(client), "alice-there")
     client.get(path_of(back))
 
     kept = UpstreamSession.objects.get()
@@ -457,10 +457,10 @@ def test_what_the_database_keeps_of_a_ticket_is_its_digest(
     assert client.get(LOGIN).status_code == 302
 
 
-# ---- who is signed in already -----------------------------------------------------------------------------
+# ---- users who are already signed in ----------------------------------------------------------------------
 
 
-def test_a_person_links_a_server_while_signed_in(
+def test_a_signed_in_user_links_a_server(
     client: Client, server: CasServer, campus: Upstream, alice: User
 ) -> None:
     sign_in(client, "alice")
@@ -475,9 +475,11 @@ def test_a_person_links_a_server_while_signed_in(
 
 
 @pytest.mark.usefixtures("campus")
-def test_who_confirms_who_they_are_is_asked_anew_by_the_server(client: Client, server: CasServer) -> None:
-    """Without `renew` the server would say yes to whoever sits at a browser that is signed in there."""
-    come_in(client, server)
+def test_to_confirm_their_identity_a_user_signs_in_at_the_server_again(
+    client: Client, server: CasServer
+) -> None:
+    """Without `renew`, the server would confirm any person at a browser that is signed in there."""
+    sign_in_with_cas(client, server)
     left = client.post("/accounts/providers/confirm/", {"upstream": "campus"})
     back, _ = server.issue(left["Location"], "alice-there")
 
@@ -489,8 +491,8 @@ def test_who_confirms_who_they_are_is_asked_anew_by_the_server(client: Client, s
 
 
 @pytest.mark.usefixtures("campus")
-def test_nobody_confirms_with_another_identity(client: Client, server: CasServer) -> None:
-    come_in(client, server)
+def test_a_user_cannot_confirm_with_another_identity(client: Client, server: CasServer) -> None:
+    sign_in_with_cas(client, server)
     left = client.post("/accounts/providers/confirm/", {"upstream": "campus"})
     back, _ = server.issue(left["Location"], "somebody-else")
 

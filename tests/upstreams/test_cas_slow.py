@@ -1,4 +1,4 @@
-"""A CAS server that hangs, under the portal's real server: it hurts its own visitors and no check."""
+"""A CAS server that hangs, with the portal's real server: it delays its own users and no check."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def portal(folder: Path, server: CasServer) -> Iterator[Portal]:
 
 
 def check(portal: Portal, who: str, site: str) -> tuple[int, float]:
-    """Ask as nginx does, of a session that the worker has not held yet; give status and seconds."""
+    """Send nginx's check of a session that the worker does not have in memory. Return status and seconds."""
     headers = {
         "X-Forwarded-Method": "GET",
         "X-Forwarded-Proto": "https",
@@ -59,7 +59,7 @@ def test_checks_go_on_while_a_server_hangs(portal: Portal, server: CasServer) ->
     server.answer = lambda handler: done.wait(15) and None
 
     def arriving(number: int) -> tuple[Visitor, str]:
-        # All are sent there before the first comes back: a server known to hang gets no more visitors.
+        # All must be sent there before the first returns: a server known to hang gets no more users.
         visitor = Visitor(url_of(portal))
         back, _ = server.issue(visitor.get("/auth/ssologin")[1], f"person-{number}")
         return visitor, back.removeprefix(url_of(portal))

@@ -1,4 +1,4 @@
-"""/auth/verification at the portal: who is signed in there, for a single-page application."""
+"""/auth/verification at the portal: a single-page application asks for the signed-in user."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ LOCATION = "https://sso.example.com/auth/ssologin"
 
 
 @pytest.mark.usefixtures("db")
-def test_nobody_is_told_where_to_sign_in(client: Client) -> None:
+def test_without_a_sign_in_the_answer_has_the_sign_in_address(client: Client) -> None:
     answer = client.get(PATH)
 
     assert answer.status_code == 401
@@ -22,7 +22,7 @@ def test_nobody_is_told_where_to_sign_in(client: Client) -> None:
     assert "no-store" in answer["Cache-Control"]
 
 
-def test_somebody_is_told_their_name(client: Client, alice: User) -> None:
+def test_a_signed_in_user_gets_their_name(client: Client, alice: User) -> None:
     sign_in(client, "alice")
 
     answer = client.get(PATH)
@@ -39,19 +39,19 @@ def test_a_name_beyond_ascii_is_encoded_in_the_header(client: Client, alice: Use
     assert (answer.status_code, answer["username"]) == (200, "%E5%AD%9F%0D%0AX: y")
 
 
-def test_a_sign_in_that_ended_counts_no_more(client: Client, alice: User) -> None:
+def test_an_ended_sign_in_does_not_count(client: Client, alice: User) -> None:
     sign_in(client, "alice")
     User.objects.filter(pk=alice.pk).update(is_active=False)
 
     assert client.get(PATH).status_code == 401
 
 
-def test_on_another_name_it_does_not_exist(client: Client, alice: User) -> None:
+def test_verification_is_not_found_on_another_host(client: Client, alice: User) -> None:
     sign_in(client, "alice")
 
     assert client.get(PATH, HTTP_HOST="app.example.com").status_code == 404
 
 
 @pytest.mark.usefixtures("db")
-def test_it_is_only_read(client: Client) -> None:
+def test_verification_accepts_only_get(client: Client) -> None:
     assert client.post(PATH).status_code == 405

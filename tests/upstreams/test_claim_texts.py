@@ -1,4 +1,4 @@
-"""Texts of a provider that no database, header or page can hold: refused or cleaned, and never an error."""
+"""Texts of a provider that no database, header or page can hold: refused or cleaned, without an error."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ NAMES: dict[str, Field] = {
         )
     },
 }
-"""What names something: another text of it would be another thing, so nobody comes in."""
+"""Values that identify something. A changed text would identify something else, so the sign-in is refused."""
 
 READ: dict[str, Field] = {
     "name": claim("name"),
@@ -93,12 +93,12 @@ READ: dict[str, Field] = {
     "groups of userinfo": told_by_userinfo("groups", as_list=True),
     "refresh_token": answered("refresh_token"),
 }
-"""What is read or compared: it is cleaned or left out, and the person comes in."""
+"""Values that are read or compared. They are cleaned or left out, and the sign-in succeeds."""
 
 
 @pytest.mark.parametrize("bad", [*BAD.values(), LONG], ids=[*BAD, "a long text"])
 @pytest.mark.parametrize("field", NAMES.values(), ids=NAMES)
-def test_nobody_comes_in_with(
+def test_a_sign_in_is_refused_with(
     client: PortalClient, provider: Provider, upstream: Upstream, field: Field, bad: str
 ) -> None:
     assert refuses(client, provider, field, bad)
@@ -118,7 +118,7 @@ def refuses(client: PortalClient, provider: Provider, field: Field, bad: str) ->
 
 @pytest.mark.parametrize("bad", [*BAD.values(), LONG], ids=[*BAD, "a long text"])
 @pytest.mark.parametrize("field", READ.values(), ids=READ)
-def test_the_person_comes_in_and_nothing_of_it_is_kept(
+def test_the_sign_in_succeeds_and_the_text_is_not_stored(
     client: PortalClient, provider: Provider, upstream: Upstream, field: Field, bad: str
 ) -> None:
     GroupMapping.objects.create(upstream=upstream, claim="groups", value="crew", group=GroupFactory())
@@ -136,7 +136,7 @@ def test_the_person_comes_in_and_nothing_of_it_is_kept(
 
 @pytest.mark.parametrize("bad", [*BAD.values(), LONG], ids=[*BAD, "a long text"])
 @pytest.mark.parametrize("name", ["sub", "sid", "jti"])
-def test_no_logout_token_ends_anything_with(
+def test_a_logout_token_ends_nothing_with(
     client: PortalClient,
     provider: Provider,
     upstream: Upstream,
@@ -155,12 +155,12 @@ def test_no_logout_token_ends_anything_with(
 
 
 CAS_BAD = {"a line break": "a\nb", "a line separator": "a\u2028b", "a mark that turns": "a\u202eb"}
-"""XML has none of the other texts."""
+"""XML cannot contain the other texts."""
 
 
 @pytest.mark.parametrize("bad", CAS_BAD.values(), ids=CAS_BAD)
 @pytest.mark.parametrize("name", ["authenticationMethod", "authnContextClass"])
-def test_nobody_comes_in_by_cas_with(
+def test_a_sign_in_with_cas_is_refused_with(
     client: PortalClient, server: CasServer, campus: Upstream, name: str, bad: str
 ) -> None:
     back, _ = server.issue(client.get(START)["Location"], "alice", **{name: [bad]})
@@ -170,7 +170,9 @@ def test_nobody_comes_in_by_cas_with(
 
 
 @pytest.mark.parametrize("bad", BAD.values(), ids=BAD)
-def test_a_trial_writes_none_of_it_to_a_terminal(provider: Provider, upstream: Upstream, bad: str) -> None:
+def test_the_test_of_a_provider_writes_no_such_text_to_a_terminal(
+    provider: Provider, upstream: Upstream, bad: str
+) -> None:
     told = quote(f"error {bad}", errors="surrogatepass")
     back = f"https://sso.example.com/upstreams/campus/callback?error={told}"
     provider.answers["/authorize"] = (302, {"Location": back}, b"")
@@ -191,7 +193,7 @@ def on_postgresql(cluster: Cluster, django_db_blocker: DjangoDbBlocker) -> Itera
         yield
 
 
-def test_postgresql_is_given_none_of_it(
+def test_postgresql_receives_no_such_text(
     client: PortalClient, provider: Provider, on_postgresql: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(backchannel, "_wrong", WrongTries())

@@ -1,4 +1,4 @@
-"""An attempt that failed ends on its page nevertheless: by another tab's sign-in, or by another attempt."""
+"""A failed attempt still ends on its page: by another tab's sign-in, or by another attempt."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from authgate.peer import TURNED_AWAY
 from tests.accounts.conftest import PortalClient
 from tests.accounts.signing_in import is_signed_in
 from tests.authgate.asking import scope_of
-from tests.upstreams.cas_server import CasServer, cas, leave, path_of
+from tests.upstreams.cas_server import CasServer, cas, path_of, redirect_from_portal
 from tests.upstreams.provider import Provider
 from tests.upstreams.signing_in import START, sign_in
 
@@ -32,16 +32,16 @@ REFUSED = cas("<cas:authenticationFailure code='INVALID_TICKET'/>")
 
 
 @pytest.fixture(autouse=True)
-def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+def no_delays(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(views, "_let_other_tabs_finish", lambda attempt: None)
 
 
 def tab(client: PortalClient, provider: Provider, page: str = PAGE) -> str:
-    """Open a tab and sign in at the provider; return the path back to the portal."""
+    """Open a tab and sign in at the provider. Return the path back to the portal."""
     return provider.sign_in(client.get(START, {"next": page})["Location"])
 
 
-def test_a_tab_whose_code_was_overtaken_begins_again_and_ends_on_its_page(
+def test_a_tab_with_an_outdated_code_begins_again_and_ends_on_its_page(
     client: PortalClient, provider: Provider, upstream: Upstream
 ) -> None:
     back = tab(client, provider)
@@ -64,7 +64,7 @@ def test_a_tab_that_fails_after_another_has_signed_in_goes_to_its_page(
     assert [client.get(back)["Location"] for back in backs[1:]] == [f"{PAGE}?tab=1", f"{PAGE}?tab=2"]
 
 
-def test_two_tabs_of_a_signed_in_browser_arrive_at_once(
+def test_two_tabs_of_a_signed_in_browser_return_at_once(
     client: PortalClient, provider: Provider, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The second tab's sign-in replaces the session while the first waits for the provider."""
@@ -101,7 +101,7 @@ def test_a_provider_that_refuses_every_code_ends_in_a_page(
     assert rounds < 10
 
 
-def test_a_provider_that_sends_back_one_old_answer_ends_in_a_page(
+def test_a_provider_that_repeats_an_old_answer_ends_in_a_page(
     client: PortalClient, provider: Provider, upstream: Upstream
 ) -> None:
     old = provider.sign_in(client.get(START)["Location"])
@@ -130,7 +130,7 @@ def test_reloading_the_page_of_a_failure_begins_again(
     assert client.get(provider.sign_in(left["Location"]))["Location"] == PAGE
 
 
-def test_reloading_the_page_of_a_failure_leads_on_once_signed_in(
+def test_reloading_the_page_of_a_failure_continues_once_signed_in(
     client: PortalClient, provider: Provider, upstream: Upstream
 ) -> None:
     provider.answers["/token"] = (500, {}, b"")
@@ -154,7 +154,7 @@ def test_trying_again_after_a_long_time_at_the_provider_keeps_the_page(
     assert answer["Location"] == PAGE
 
 
-def test_another_browser_begins_nothing_again(
+def test_another_browser_does_not_begin_again(
     client: PortalClient, other_browser: PortalClient, provider: Provider, upstream: Upstream
 ) -> None:
     back = tab(client, provider)
@@ -163,7 +163,7 @@ def test_another_browser_begins_nothing_again(
     assert other_browser.get(back).status_code == 400
 
 
-def test_a_tab_whose_cookie_another_tab_replaced_begins_again(
+def test_a_tab_with_a_cookie_that_another_tab_replaced_begins_again(
     client: PortalClient, provider: Provider, upstream: Upstream
 ) -> None:
     back = tab(client, provider)
@@ -176,7 +176,7 @@ def test_a_tab_whose_cookie_another_tab_replaced_begins_again(
     assert client.get(provider.sign_in(left["Location"]))["Location"] == PAGE
 
 
-def test_a_person_whom_the_provider_refuses_is_told_so_although_signed_in(
+def test_a_user_refused_by_the_provider_sees_so_although_signed_in(
     client: PortalClient, provider: Provider, upstream: Upstream
 ) -> None:
     left = client.get(START)["Location"]
@@ -185,7 +185,7 @@ def test_a_person_whom_the_provider_refuses_is_told_so_although_signed_in(
     assert client.get(provider.sign_in(left, error="access_denied")).status_code == 403
 
 
-def test_after_a_sign_out_nothing_begins_by_itself(
+def test_after_a_sign_out_no_attempt_begins_by_itself(
     client: PortalClient, provider: Provider, upstream: Upstream
 ) -> None:
     back = tab(client, provider)
@@ -216,7 +216,7 @@ def test_a_cas_server_that_refuses_every_ticket_ends_in_a_page(
     client: PortalClient, server: CasServer
 ) -> None:
     server.answer = (200, {}, REFUSED)
-    back, rounds = path_of(server.issue(leave(client), "alice-there")[0]), 0
+    back, rounds = path_of(server.issue(redirect_from_portal(client), "alice-there")[0]), 0
 
     while (answer := client.get(back)).status_code == 302:
         rounds += 1
@@ -228,7 +228,7 @@ def test_a_cas_server_that_refuses_every_ticket_ends_in_a_page(
     assert re.search(r'href="/upstreams/campus/start\?attempt=', unescape(answer.content.decode()))
 
 
-def test_who_waited_too_long_for_a_turn_gets_a_page_that_a_reload_leaves(
+def test_a_request_that_waited_too_long_gets_a_page_that_can_be_reloaded(
     client: PortalClient, provider: Provider, upstream: Upstream
 ) -> None:
     back = tab(client, provider)

@@ -1,4 +1,4 @@
-"""Fragments on the way to a provider: judged, bounded, in no address and no log."""
+"""Fragments on the way to a provider: validated, bounded, and in no address or log."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def end_with(client: PortalClient, provider: Provider, fragment: str, page: str 
 
 
 @pytest.mark.parametrize("fragment", ["part-2", "#part-2", "/route?x=1&y=%E4%B8%AD", "a" * 2048])
-def test_a_fragment_comes_back(
+def test_a_fragment_is_restored(
     client: PortalClient, provider: Provider, upstream: Upstream, fragment: str
 ) -> None:
     assert end_with(client, provider, fragment) == f"{PAGE}#{fragment.removeprefix('#')}"
@@ -49,13 +49,13 @@ def test_a_fragment_is_left_out(
     assert not KeptPage.objects.exists()
 
 
-def test_a_fragment_sends_nobody_elsewhere(
+def test_a_fragment_leads_to_no_foreign_page(
     client: PortalClient, provider: Provider, upstream: Upstream
 ) -> None:
     assert end_with(client, provider, "part-4711", page="https://evil.example/") == "/"
 
 
-def test_a_form_of_another_site_begins_nothing(upstream: Upstream, provider: Provider) -> None:
+def test_a_form_of_another_site_begins_no_attempt(upstream: Upstream, provider: Provider) -> None:
     browser = PortalClient(HTTP_HOST="sso.example.com", enforce_csrf_checks=True)
 
     assert browser.post(f"{START}?next={PAGE}", {"fragment": "x"}).status_code == 403
@@ -74,7 +74,7 @@ def test_a_fragment_is_in_no_event_and_no_log(
     assert "4711" not in ours + str(list(AuditEvent.objects.values()))
 
 
-def test_a_browser_takes_no_fragment_along_to_the_provider(
+def test_a_browser_sends_no_fragment_to_the_provider(
     client: PortalClient, provider: Provider, upstream: Upstream
 ) -> None:
     left = client.get(START, headers={"sec-fetch-mode": "navigate"})
@@ -83,7 +83,7 @@ def test_a_browser_takes_no_fragment_along_to_the_provider(
 
 
 @pytest.mark.parametrize(("accept", "status"), [("text/html,*/*;q=0.8", 200), ("*/*", 302)])
-def test_a_browser_gets_a_page_on_its_way_to_the_default_provider(
+def test_a_browser_gets_a_page_before_the_default_provider(
     client: PortalClient, upstream: Upstream, accept: str, status: int
 ) -> None:
     Upstream.objects.update(is_default=True)
@@ -97,7 +97,7 @@ def test_a_browser_gets_a_page_on_its_way_to_the_default_provider(
         assert 'url=/upstreams/campus/start?next=https%3A%2F%2Fsso.example.com%2Faccounts%2F"' in page
 
 
-# ---- who gets to know a page that was kept ----------------------------------------------------------------
+# ---- access to a kept page --------------------------------------------------------------------------------
 
 REVEALING = {
     "going on with the attempt": "/upstreams/campus/start?attempt=",
@@ -106,7 +106,7 @@ REVEALING = {
 
 
 @pytest.mark.parametrize("path", REVEALING.values(), ids=REVEALING)
-def test_a_provider_learns_no_fragment_by_the_state_that_it_saw(
+def test_a_provider_cannot_read_a_fragment_with_the_state(
     client: PortalClient, other_browser: PortalClient, provider: Provider, upstream: Upstream, path: str
 ) -> None:
     left = client.post(f"{START}?next={PAGE}", {"fragment": "private-4711"})
@@ -119,7 +119,7 @@ def test_a_provider_learns_no_fragment_by_the_state_that_it_saw(
     assert client.get(provider.sign_in(left["Location"]))["Location"] == f"{PAGE}#private-4711"
 
 
-def test_a_tab_whose_cookie_another_tab_replaced_keeps_its_fragment(
+def test_a_tab_with_a_cookie_that_another_tab_replaced_keeps_its_fragment(
     client: PortalClient, provider: Provider, upstream: Upstream
 ) -> None:
     left = client.post(f"{START}?next={PAGE}", {"fragment": "part-4711"})
@@ -135,7 +135,7 @@ def asked(location: str) -> dict[str, str]:
     return {name: values[0] for name, values in parse_qs(urlsplit(location).query).items()}
 
 
-def test_a_second_factor_after_the_provider_loses_no_fragment(
+def test_a_second_factor_after_the_provider_keeps_the_fragment(
     client: PortalClient, provider: Provider, upstream: Upstream
 ) -> None:
     sign_in(client, provider)

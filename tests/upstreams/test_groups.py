@@ -1,4 +1,4 @@
-"""Groups of a provider: taken all at once without reaching a local one, and kept where it left them out."""
+"""Groups of a provider: synchronised without using a local group, and kept if the provider omits them."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def reasons(kind: str) -> list[str]:
 # ---- taking all -------------------------------------------------------------------------------------------
 
 
-def test_groups_and_address_arrive_at_an_application_with_nothing_mapped(
+def test_an_application_receives_groups_and_address_without_mappings(
     client: PortalClient, provider: Provider, taking_all: Upstream
 ) -> None:
     ApplicationFactory(origins=[WIKI], who="signed_in")
@@ -64,7 +64,7 @@ def test_groups_and_address_arrive_at_an_application_with_nothing_mapped(
     assert ask(facts(f"{WIKI}/", query="allowed_groups=board", **asked)).status == 403
 
 
-def test_people_enter_and_leave_with_the_claim(taking_all: Upstream, erin: User) -> None:
+def test_users_join_and_leave_groups_with_the_claim(taking_all: Upstream, erin: User) -> None:
     erin.groups.add(GroupFactory(name="own"))
 
     assert follow(taking_all, erin, groups=["crew", "ops"]) == {"crew", "ops", "own"}
@@ -77,14 +77,14 @@ LIKE_OPS = ["ops", "OPS", "Ops", "\uff4f\uff50\uff53", "ops ", " ops", "op\u200b
 
 
 @pytest.mark.parametrize("sent", LIKE_OPS)
-def test_a_local_group_is_never_reached(taking_all: Upstream, erin: User, sent: str) -> None:
+def test_a_local_group_is_never_used(taking_all: Upstream, erin: User, sent: str) -> None:
     GroupFactory(name="ops")
 
     assert follow(taking_all, erin, groups=[sent]) == set()
     assert Group.objects.count() == 1
 
 
-def test_a_group_of_another_provider_is_never_reached(taking_all: Upstream, erin: User) -> None:
+def test_a_group_of_another_provider_is_never_used(taking_all: Upstream, erin: User) -> None:
     other = UpstreamFactory(slug="other", groups_claim="groups")
     follow(other, UserFactory(), groups=["ops"])
 
@@ -92,7 +92,9 @@ def test_a_group_of_another_provider_is_never_reached(taking_all: Upstream, erin
     assert any("another group has this name" in reason for reason in reasons("group_not_taken"))
 
 
-def test_a_local_group_that_is_renamed_is_still_not_the_providers(taking_all: Upstream, erin: User) -> None:
+def test_a_renamed_group_stays_the_providers_and_a_local_one_is_not_used(
+    taking_all: Upstream, erin: User
+) -> None:
     follow(taking_all, erin, groups=["crew"])
     Group.objects.filter(name="crew").update(name="sailors")
     GroupFactory(name="crew")
@@ -100,7 +102,7 @@ def test_a_local_group_that_is_renamed_is_still_not_the_providers(taking_all: Up
     assert follow(taking_all, erin, groups=["crew"]) == {"sailors"}
 
 
-def test_a_mapping_still_leads_into_a_local_group(taking_all: Upstream, erin: User) -> None:
+def test_a_mapping_can_still_use_a_local_group(taking_all: Upstream, erin: User) -> None:
     GroupMapping.objects.create(
         upstream=taking_all, claim="groups", value="ops", group=GroupFactory(name="ops"), mode="mirror"
     )
@@ -109,7 +111,7 @@ def test_a_mapping_still_leads_into_a_local_group(taking_all: Upstream, erin: Us
     assert follow(taking_all, erin, groups=[]) == set()
 
 
-def test_a_group_with_permissions_is_never_given(taking_all: Upstream, erin: User) -> None:
+def test_a_group_with_permissions_is_never_assigned(taking_all: Upstream, erin: User) -> None:
     follow(taking_all, erin, groups=["crew"])
     Group.objects.get(name="crew").permissions.add(Permission.objects.first())
 
@@ -117,7 +119,7 @@ def test_a_group_with_permissions_is_never_given(taking_all: Upstream, erin: Use
     assert not erin.is_staff and not erin.is_superuser
 
 
-def test_names_get_the_prefix_and_pass_the_patterns(taking_all: Upstream, erin: User) -> None:
+def test_names_are_prefixed_and_filtered_by_the_patterns(taking_all: Upstream, erin: User) -> None:
     taking_all.groups_prefix, taking_all.groups_pattern = "campus-", "ops\nportal-*\n"
     GroupFactory(name="ops")
 
@@ -130,7 +132,7 @@ ODD: list[Any] = [None, 7, True, {"a": 1}, [7, None, {}, []], ["", "x" * 301, "a
 
 
 @pytest.mark.parametrize("groups", ODD, ids=repr)
-def test_odd_claims_make_no_group(taking_all: Upstream, erin: User, groups: Any) -> None:
+def test_odd_claims_create_no_group(taking_all: Upstream, erin: User, groups: Any) -> None:
     assert follow(taking_all, erin, groups=groups) == set()
     assert not Group.objects.exists()
 
@@ -151,7 +153,7 @@ def test_a_provider_cannot_fill_the_database(
     }
 
 
-def test_taken_groups_follow_when_the_provider_is_asked_again(
+def test_groups_are_updated_when_the_provider_is_asked_again(
     client: PortalClient, provider: Provider, taking_all: Upstream
 ) -> None:
     sign_in(client, provider, {"sub": "1", "groups": ["crew"]})
@@ -164,7 +166,7 @@ def test_taken_groups_follow_when_the_provider_is_asked_again(
     assert not User.objects.get().groups.exists()
 
 
-def test_hundreds_of_groups_cost_few_queries(
+def test_hundreds_of_groups_make_few_queries(
     taking_all: Upstream, erin: User, django_assert_max_num_queries: Any
 ) -> None:
     many = [f"group-{number}" for number in range(300)]
@@ -174,7 +176,7 @@ def test_hundreds_of_groups_cost_few_queries(
         assert len(follow(taking_all, erin, groups=many)) == 300
 
 
-def test_a_provider_that_goes_leaves_its_groups(taking_all: Upstream, erin: User) -> None:
+def test_deleting_a_provider_keeps_its_groups(taking_all: Upstream, erin: User) -> None:
     follow(taking_all, erin, groups=["crew"])
 
     taking_all.delete()
@@ -211,7 +213,7 @@ PLAIN: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("claims", LEFT_OUT.values(), ids=LEFT_OUT)
 @pytest.mark.parametrize("way", ["mapping", "all"])
-def test_a_claim_that_was_left_out_changes_nothing(
+def test_an_omitted_claim_changes_nothing(
     client: PortalClient, provider: Provider, upstream: Upstream, way: str, claims: dict[str, Any]
 ) -> None:
     wants_crew(upstream, way)
@@ -228,7 +230,7 @@ def test_a_claim_that_was_left_out_changes_nothing(
 
 @pytest.mark.parametrize("claims", PLAIN.values(), ids=PLAIN)
 @pytest.mark.parametrize("way", ["mapping", "all"])
-def test_a_claim_that_is_plainly_absent_or_empty_takes_away(
+def test_an_absent_or_empty_claim_removes_groups(
     upstream: Upstream, way: str, claims: dict[str, Any]
 ) -> None:
     erin = UserFactory()
@@ -250,7 +252,7 @@ def wants_crew(upstream: Upstream, way: str) -> None:
         )
 
 
-def test_a_claim_inside_another_that_was_left_out(upstream: Upstream) -> None:
+def test_a_claim_inside_an_omitted_claim_changes_nothing(upstream: Upstream) -> None:
     erin, group = UserFactory(groups=["boss"]), GroupFactory(name="boss")
     GroupMapping.objects.create(
         upstream=upstream, claim="realm_access.roles", value="boss", group=group, mode="mirror"
@@ -260,7 +262,7 @@ def test_a_claim_inside_another_that_was_left_out(upstream: Upstream) -> None:
     assert follow(upstream, erin, realm_access={"roles": []}) == set()
 
 
-def test_userinfo_that_names_other_sources_hides_none_of_the_id_token(
+def test_userinfo_with_other_sources_does_not_hide_the_id_token(
     client: PortalClient, provider: Provider, upstream: Upstream
 ) -> None:
     wants_crew(upstream, "mapping")
@@ -287,7 +289,7 @@ ADDRESSES: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize(("claims", "address"), ADDRESSES.values(), ids=ADDRESSES)
-def test_every_address_of_a_trusted_provider_is_taken(
+def test_every_address_of_a_trusted_provider_is_stored(
     client: PortalClient, provider: Provider, upstream: Upstream, claims: dict[str, Any], address: str
 ) -> None:
     Upstream.objects.update(trusted_email_domains="", trusts_every_address=True)
@@ -297,7 +299,7 @@ def test_every_address_of_a_trusted_provider_is_taken(
     assert User.objects.get().email == address
 
 
-def test_a_trusted_cas_server_that_calls_an_address_unverified_is_believed(
+def test_an_address_of_a_trusted_cas_server_is_stored_unless_called_unverified(
     client: PortalClient, server: CasServer, campus: Upstream
 ) -> None:
     Upstream.objects.update(trusts_every_address=True)
@@ -313,7 +315,7 @@ def test_a_trusted_cas_server_that_calls_an_address_unverified_is_believed(
     assert found == ["", "frank@anywhere.example", "grace@anywhere.example"]
 
 
-def test_a_mapped_claim_of_a_trusted_provider_is_taken(
+def test_a_mapped_claim_of_a_trusted_provider_is_stored(
     client: PortalClient, provider: Provider, upstream: Upstream
 ) -> None:
     Upstream.objects.update(trusts_every_address=True)
@@ -324,7 +326,7 @@ def test_a_mapped_claim_of_a_trusted_provider_is_taken(
     assert User.objects.get().email == "erin@anywhere.example"
 
 
-def test_an_account_without_an_address_gets_it_later_and_nobody_elses(
+def test_an_account_without_an_address_gets_it_later_but_not_another_users(
     client: PortalClient, provider: Provider, upstream: Upstream, alice: User
 ) -> None:
     erin = UserFactory(email="")
@@ -341,7 +343,7 @@ def test_an_account_without_an_address_gets_it_later_and_nobody_elses(
     assert (taken_from_alice, erin.email) == ("", "erin@anywhere.example")
 
 
-def test_a_trusted_provider_still_opens_no_account_with_power(
+def test_a_trusted_provider_cannot_link_a_privileged_account(
     client: PortalClient, provider: Provider, upstream: Upstream, carol: User
 ) -> None:
     Upstream.objects.update(trusts_every_address=True, linking="email")

@@ -1,4 +1,4 @@
-"""What providers are asked: never an address inside the network unmeant, never for long, never for much."""
+"""Requests to providers: no address inside the network unless allowed, and limits of time and size."""
 
 from __future__ import annotations
 
@@ -54,18 +54,18 @@ def test_a_name_inside_the_network_is_refused(host: str) -> None:
 @pytest.mark.parametrize(
     "host", ["169.254.169.254", "0.0.0.0", "fe80::1", "224.0.0.1", "::ffff:169.254.169.254"]
 )
-def test_some_addresses_are_nobodys_even_where_the_network_is_allowed(host: str) -> None:
+def test_some_addresses_are_refused_even_if_the_network_is_allowed(host: str) -> None:
     with pytest.raises(ProviderError, match="nobody's service"):
         allowed_addresses(host, 443, allow_private=True, encrypted=True)
 
 
 @pytest.mark.parametrize("allow_private", [False, True])
-def test_http_is_for_the_inner_network_only(allow_private: bool) -> None:
+def test_plain_http_is_only_for_the_inner_network(allow_private: bool) -> None:
     with pytest.raises(ProviderError, match="not encrypted"):
         allowed_addresses("8.8.8.8", 80, allow_private=allow_private, encrypted=False)
 
 
-def test_one_inner_address_among_outer_ones_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_name_with_one_inner_address_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     both = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (ip, 443)) for ip in ("8.8.8.8", "10.0.0.1")]
     monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **kwargs: both)
 
@@ -73,10 +73,10 @@ def test_one_inner_address_among_outer_ones_is_enough(monkeypatch: pytest.Monkey
         allowed_addresses("rebinding.example.com", 443, allow_private=False, encrypted=True)
 
 
-def test_the_connection_goes_to_the_address_that_was_judged(
+def test_the_connection_goes_to_the_validated_address(
     provider: Provider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A name that means another address at the second look (DNS rebinding) is looked at once."""
+    """A name with another address at the second look-up (DNS rebinding) is looked up only once."""
     port = int(provider.issuer.rpartition(":")[2])
     looked = []
 
@@ -93,7 +93,7 @@ def test_the_connection_goes_to_the_address_that_was_judged(
     assert answer.status == 200 and looked.count("rebinding.example.com") == 1
 
 
-def test_a_provider_inside_is_not_even_asked(
+def test_a_provider_inside_the_network_receives_no_request(
     client: PortalClient, provider: Provider, upstream: Upstream
 ) -> None:
     Upstream.objects.update(allow_private=False)
@@ -102,7 +102,7 @@ def test_a_provider_inside_is_not_even_asked(
     assert "inside the network" in reason() and not provider.asked
 
 
-def test_addresses_that_the_provider_names_are_judged_too(
+def test_addresses_in_the_providers_metadata_are_validated_too(
     client: PortalClient, provider: Provider, upstream: Upstream
 ) -> None:
     provider.metadata["token_endpoint"] = "http://169.254.169.254/token"
@@ -137,7 +137,7 @@ SLOW = {
 
 
 @pytest.mark.parametrize("how", SLOW.values(), ids=SLOW)
-def test_a_server_that(provider: Provider, monkeypatch: pytest.MonkeyPatch, how: Any) -> None:
+def test_a_slow_server_is_given_up(provider: Provider, monkeypatch: pytest.MonkeyPatch, how: Any) -> None:
     monkeypatch.setattr(http_client, "ANSWER_WITHIN", 0.5)
     provider.answers["/keys"] = how
     began = time.monotonic()
@@ -178,7 +178,7 @@ BROKEN: dict[str, tuple[str, Any, int]] = {
 
 
 @pytest.mark.parametrize(("path", "answer", "status"), BROKEN.values(), ids=BROKEN)
-def test_a_provider_that_answers(
+def test_an_unusable_answer_of_a_provider_is_refused(
     client: PortalClient, provider: Provider, upstream: Upstream, path: str, answer: Any, status: int
 ) -> None:
     provider.answers[path] = answer
@@ -191,7 +191,9 @@ def test_a_provider_that_answers(
     assert not [path for _, path in provider.asked if path == "/elsewhere"]
 
 
-def test_a_provider_that_is_down(client: PortalClient, upstream: Upstream, provider: Provider) -> None:
+def test_a_provider_that_is_down_causes_a_page(
+    client: PortalClient, upstream: Upstream, provider: Provider
+) -> None:
     provider.stop()
 
     page = client.get(START)
@@ -203,7 +205,7 @@ def test_a_provider_that_is_down(client: PortalClient, upstream: Upstream, provi
 # ---- keys -------------------------------------------------------------------------------------------------
 
 
-def test_keys_are_read_once_for_many_sign_ins(
+def test_keys_are_fetched_once_for_many_sign_ins(
     client: PortalClient, other_browser: PortalClient, provider: Provider, upstream: Upstream
 ) -> None:
     sign_in(client, provider)
@@ -226,7 +228,7 @@ def test_a_new_key_is_found(
     assert sign_in(other_browser, provider).status_code == 302
 
 
-def test_invented_key_ids_read_the_keys_no_more_often(provider: Provider, upstream: Upstream) -> None:
+def test_invented_key_ids_do_not_cause_more_fetches_of_keys(provider: Provider, upstream: Upstream) -> None:
     for number in range(20):
         with pytest.raises(ProviderError, match="does not publish"):
             token = jwt.encode({}, OTHER_RSA_KEY, "RS256", {"kid": f"invented-{number}"})
@@ -257,7 +259,7 @@ def test_a_key_replaced_under_the_same_id_is_found_while_strangers_send_junk(
 # ---- slots ------------------------------------------------------------------------------------------------
 
 
-def test_a_provider_that_hangs_keeps_few_threads_and_no_other_provider_waiting() -> None:
+def test_a_hanging_provider_uses_few_threads_and_delays_no_other() -> None:
     slots, done = ProviderSlots(each=2, together=4), threading.Event()
 
     def occupy() -> None:
@@ -278,7 +280,7 @@ def test_a_provider_that_hangs_keeps_few_threads_and_no_other_provider_waiting()
     assert waited < 0.5
 
 
-def test_who_waits_for_a_quick_provider_gets_a_turn() -> None:
+def test_requests_to_a_quick_provider_get_their_turn() -> None:
     slots, served = ProviderSlots(each=2, together=4), []
 
     def ask(number: int) -> None:
@@ -295,7 +297,9 @@ def test_who_waits_for_a_quick_provider_gets_a_turn() -> None:
     assert len(served) == 20
 
 
-def test_several_providers_side_by_side(client: PortalClient, provider: Provider, upstream: Upstream) -> None:
+def test_several_providers_answer_side_by_side(
+    client: PortalClient, provider: Provider, upstream: Upstream
+) -> None:
     other = Provider()
     UpstreamFactory(slug="other", issuer=other.issuer, allow_private=True)
     provider.stop()

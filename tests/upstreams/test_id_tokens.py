@@ -1,4 +1,4 @@
-"""What an ID token must be: each point that the base library accepts or stumbles over, and more."""
+"""Validation of ID tokens: each point that the base library accepts wrongly or fails on, and more."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ REFUSED: dict[str, tuple[Bend, str]] = {
 
 
 @pytest.mark.parametrize(("bend", "told"), REFUSED.values(), ids=REFUSED)
-def test_nobody_comes_in_with(
+def test_a_sign_in_is_refused_with(
     client: PortalClient, provider: Provider, upstream: Upstream, bend: Bend, told: str
 ) -> None:
     bend(provider)
@@ -131,7 +131,7 @@ ACCEPTED: dict[str, Bend] = {
 
 
 @pytest.mark.parametrize("bend", ACCEPTED.values(), ids=ACCEPTED)
-def test_alice_comes_in_with(
+def test_alice_signs_in_with(
     client: PortalClient, provider: Provider, upstream: Upstream, bend: Bend
 ) -> None:
     bend(provider)

@@ -1,4 +1,4 @@
-"""People link and unlink providers themselves: freshly confirmed, and never another's."""
+"""Users link and unlink providers themselves: after confirming who they are, and never another user's."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def unlink(identity: Identity) -> str:
     return f"{PAGE}unlink/{identity.pk}/"
 
 
-def test_a_person_links_a_provider(
+def test_a_user_links_a_provider(
     client: PortalClient, provider: Provider, upstream: Upstream, alice: User
 ) -> None:
     signing_in.sign_in(client, "alice")
@@ -40,7 +40,7 @@ def test_a_person_links_a_provider(
     assert "Campus" in client.get(PAGE).content.decode()
 
 
-def test_anothers_identity_cannot_be_taken(
+def test_another_users_identity_cannot_be_linked(
     client: PortalClient, provider: Provider, upstream: Upstream, alice: User, bob: User
 ) -> None:
     Identity.objects.create(upstream=upstream, subject="1", user=bob)
@@ -52,7 +52,7 @@ def test_anothers_identity_cannot_be_taken(
     assert Identity.objects.get().user == bob
 
 
-def test_linking_that_ends_in_another_sign_in_links_nothing(
+def test_linking_fails_if_another_user_has_signed_in_meanwhile(
     client: PortalClient, provider: Provider, upstream: Upstream, alice: User, bob: User
 ) -> None:
     signing_in.sign_in(client, "alice")
@@ -64,7 +64,7 @@ def test_linking_that_ends_in_another_sign_in_links_nothing(
     assert not Identity.objects.exists()
 
 
-def test_linking_asks_for_a_fresh_proof(
+def test_linking_requires_a_recent_confirmation(
     client: PortalClient, provider: Provider, upstream: Upstream, alice: User
 ) -> None:
     signing_in.sign_in(client, "alice")
@@ -82,7 +82,7 @@ def test_only_a_post_links_or_unlinks(client: PortalClient, upstream: Upstream, 
     assert client.get(LINK).status_code == client.get(unlink(identity)).status_code == 405
 
 
-def test_unlinking_ends_what_came_by_it(
+def test_unlinking_ends_sign_ins_by_the_provider(
     client: PortalClient, other_browser: PortalClient, provider: Provider, upstream: Upstream, alice: User
 ) -> None:
     identity = Identity.objects.create(upstream=upstream, subject="1", user=alice)
@@ -96,7 +96,7 @@ def test_unlinking_ends_what_came_by_it(
     assert signing_in.is_signed_in(client)
 
 
-def test_anothers_identity_cannot_be_unlinked(
+def test_another_users_identity_cannot_be_unlinked(
     client: PortalClient, upstream: Upstream, alice: User, bob: User
 ) -> None:
     identity = Identity.objects.create(upstream=upstream, subject="1", user=bob)
@@ -106,7 +106,9 @@ def test_anothers_identity_cannot_be_unlinked(
     assert Identity.objects.exists()
 
 
-def test_the_last_way_in_stays(client: PortalClient, provider: Provider, upstream: Upstream) -> None:
+def test_the_last_way_to_sign_in_cannot_be_unlinked(
+    client: PortalClient, provider: Provider, upstream: Upstream
+) -> None:
     sign_in(client, provider, {"sub": "1"})
 
     client.post(unlink(Identity.objects.get()))
@@ -114,7 +116,7 @@ def test_the_last_way_in_stays(client: PortalClient, provider: Provider, upstrea
     assert Identity.objects.exists()
 
 
-def test_a_way_in_that_is_switched_off_is_none(
+def test_a_disabled_provider_does_not_count_as_a_way_to_sign_in(
     client: PortalClient, provider: Provider, upstream: Upstream
 ) -> None:
     sign_in(client, provider, {"sub": "1"})
@@ -126,7 +128,9 @@ def test_a_way_in_that_is_switched_off_is_none(
     assert Identity.objects.filter(upstream=upstream).exists()
 
 
-def test_of_two_ways_in_one_may_go(client: PortalClient, provider: Provider, upstream: Upstream) -> None:
+def test_one_of_two_ways_to_sign_in_can_be_unlinked(
+    client: PortalClient, provider: Provider, upstream: Upstream
+) -> None:
     sign_in(client, provider, {"sub": "1"})
     other = Identity.objects.create(upstream=UpstreamFactory(), subject="1", user=User.objects.get())
 
@@ -135,7 +139,7 @@ def test_of_two_ways_in_one_may_go(client: PortalClient, provider: Provider, ups
     assert Identity.objects.get().upstream == upstream
 
 
-def test_what_a_provider_said_of_one_person_does_not_hang_on_anothers_sign_in(
+def test_a_providers_answer_about_one_user_is_not_stored_with_another_users_sign_in(
     client: PortalClient, provider: Provider, upstream: Upstream, alice: User, bob: User
 ) -> None:
     Identity.objects.create(upstream=upstream, subject="1", user=alice)
@@ -152,7 +156,7 @@ def test_what_a_provider_said_of_one_person_does_not_hang_on_anothers_sign_in(
     assert not UpstreamSession.objects.exists()
 
 
-def test_people_without_a_password_confirm_by_their_provider(
+def test_users_without_a_password_confirm_with_their_provider(
     client: PortalClient, provider: Provider, upstream: Upstream
 ) -> None:
     sign_in(client, provider, {"sub": "1"})
@@ -178,7 +182,7 @@ def authelia_asks(location: str, *, authenticated: float, requested: float) -> b
     return age is not None and (age == 0 or authenticated + age < requested)
 
 
-def test_a_provider_asks_the_person_once_to_confirm(
+def test_a_provider_asks_the_user_to_confirm_once(
     client: PortalClient, provider: Provider, upstream: Upstream
 ) -> None:
     sign_in(client, provider, {"sub": "1"})
@@ -189,7 +193,7 @@ def test_a_provider_asks_the_person_once_to_confirm(
     assert "max_age" in parse_qs(urlsplit(left).query), "only then auth_time is required"
 
 
-def test_nobody_confirms_with_anothers_identity(
+def test_a_user_cannot_confirm_with_another_users_identity(
     client: PortalClient, provider: Provider, upstream: Upstream
 ) -> None:
     sign_in(client, provider, {"sub": "1"})
@@ -209,7 +213,7 @@ MEANWHILE: dict[str, tuple[Callable[[], object], str]] = {
 
 
 def while_it_is_asked(provider: Provider, change: Callable[[], object]) -> None:
-    """Let something change at the portal while it waits for the provider's tokens."""
+    """Change something at the portal while it waits for the provider's tokens."""
     honest = provider._token
 
     def late(*asked: Any) -> Any:
@@ -223,7 +227,7 @@ def while_it_is_asked(provider: Provider, change: Callable[[], object]) -> None:
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize(("change", "why"), MEANWHILE.values(), ids=MEANWHILE)
 @pytest.mark.parametrize("page", [LINK, f"{PAGE}confirm/"], ids=["link", "confirm"])
-def test_the_word_of_a_provider_comes_too_late(
+def test_a_providers_answer_after_such_a_change_is_refused(
     client: PortalClient,
     provider: Provider,
     upstream: Upstream,
@@ -267,7 +271,7 @@ GONE: dict[str, Callable[[], object]] = {
 
 
 @pytest.mark.parametrize("change", GONE.values(), ids=GONE)
-def test_the_second_factor_completes_no_sign_in_by_a_provider_that_counts_no_more(
+def test_the_second_factor_cannot_complete_a_sign_in_by_a_removed_provider(
     client: PortalClient,
     provider: Provider,
     upstream: Upstream,
@@ -304,7 +308,7 @@ def confirm(client: PortalClient, provider: Provider, **person: Any) -> Any:
     return client.get(provider.sign_in(left, {"sub": "1", "auth_time": int(time.time()), **person}))
 
 
-def test_a_provider_cannot_stand_in_for_the_second_factor(
+def test_a_provider_cannot_replace_the_second_factor(
     client: PortalClient, provider: Provider, upstream: Upstream, alice: User
 ) -> None:
     Identity.objects.create(upstream=upstream, subject="1", user=alice)
@@ -321,7 +325,7 @@ def test_a_provider_cannot_stand_in_for_the_second_factor(
 
 
 @pytest.mark.parametrize("amr", [["pwd"], ["pwd", "otp"]], ids=["password there", "code there"])
-def test_a_provider_that_is_trusted_for_it_can_where_it_says_so(
+def test_a_provider_trusted_for_second_factors_can_replace_it(
     client: PortalClient, provider: Provider, upstream: Upstream, alice: User, amr: list[str]
 ) -> None:
     Upstream.objects.update(second_factor_values="otp")
@@ -338,7 +342,7 @@ def test_a_provider_that_is_trusted_for_it_can_where_it_says_so(
     assert SignIn.objects.get().second_factor_at is None
 
 
-def test_whoever_has_a_second_factor_and_no_password_gives_that_to_link(
+def test_a_user_with_a_second_factor_and_no_password_confirms_with_it_to_link(
     client: PortalClient, provider: Provider, upstream: Upstream
 ) -> None:
     sign_in(client, provider, {"sub": "1"})
@@ -359,7 +363,7 @@ def test_the_sign_in_page_offers_enabled_providers(client: PortalClient, upstrea
     assert "Campus" not in without
 
 
-def test_a_default_goes_straight_there_and_administrators_get_the_form(
+def test_a_default_provider_skips_the_form_except_for_administrators(
     client: PortalClient, upstream: Upstream, carol: User
 ) -> None:
     Upstream.objects.update(is_default=True)

@@ -1,4 +1,4 @@
-"""docs/keycloak.md, done with a real Keycloak, behind a real nginx, in a real browser."""
+"""docs/keycloak.md, with a real Keycloak behind a real nginx, in a real browser."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ print(json.dumps([
 
 @dataclass
 class Installation:
-    """A portal behind nginx whose people come by Keycloak."""
+    """A portal behind nginx with users from Keycloak."""
 
     portal: Portal
     proxy: Proxy
@@ -104,13 +104,13 @@ def page(installation: Installation, chromium: Browser) -> Iterator[Page]:
 
 @pytest.fixture
 def person(installation: Installation, request: pytest.FixtureRequest) -> tuple[str, str]:
-    """Somebody of the crew whom no other test knows: their name and id in Keycloak."""
+    """A user of the group crew whom no other test uses: name and id in Keycloak."""
     name = f"robin{abs(hash(request.node.name)) % 10**6}"
     return name, installation.keycloak.add_person(name, ("crew",))
 
 
 def sign_in(page: Page, url: str, name: str = "") -> None:
-    """Open a page and sign in by Keycloak on the way; without a name Keycloak knows the browser."""
+    """Open a page and sign in with Keycloak on the way. Without a name, Keycloak knows the browser."""
     page.goto(url)
     expect(page).to_have_url(AT_THE_PORTAL)
     page.get_by_role("link", name="Sign in with Keycloak").click()
@@ -129,7 +129,7 @@ def eventually(what: Callable[[], Any], seconds: float = 30) -> Any:
 
 
 def is_let_in(page: Page, installation: Installation) -> bool:
-    """Ask as a script of the application does, which nobody redirects."""
+    """Send a request as the application's script, which is never redirected."""
     cookies = page.context.cookies(installation.app())
     line = "; ".join(f"{cookie['name']}={cookie['value']}" for cookie in cookies)
     status = installation.proxy.ask("/data", headers=FETCH | {"Cookie": line}).status
@@ -137,7 +137,7 @@ def is_let_in(page: Page, installation: Installation) -> bool:
     return status == 200
 
 
-def test_a_first_sign_in_comes_back_to_the_page_with_name_and_groups(
+def test_a_first_sign_in_returns_to_the_page_with_name_and_groups(
     installation: Installation, page: Page, person: tuple[str, str]
 ) -> None:
     name, _ = person
@@ -163,7 +163,7 @@ def test_an_application_that_asks_for_them_gets_keycloaks_tokens(
     assert (claims["aud"], claims["preferred_username"]) == (shown_client()["clientId"], person[0])
 
 
-def test_while_keycloak_knows_the_browser_nobody_is_asked_again(
+def test_while_keycloak_knows_the_browser_the_user_is_not_asked_again(
     installation: Installation, page: Page, person: tuple[str, str]
 ) -> None:
     sign_in(page, installation.app("/first"), person[0])
@@ -174,7 +174,7 @@ def test_while_keycloak_knows_the_browser_nobody_is_asked_again(
     assert installation.proxy.backend.take()[-1].all("X-Auth-Request-User") == [person[0]]
 
 
-def test_who_leaves_the_group_there_loses_what_it_opens_at_the_next_sign_in(
+def test_a_user_who_leaves_a_group_in_keycloak_loses_its_access_at_the_next_sign_in(
     installation: Installation, page: Page, person: tuple[str, str]
 ) -> None:
     name, id = person
@@ -189,7 +189,7 @@ def test_who_leaves_the_group_there_loses_what_it_opens_at_the_next_sign_in(
     assert refused is not None and refused.status == 403
 
 
-def test_signing_out_here_signs_out_there_and_says_so(
+def test_signing_out_here_signs_out_of_keycloak_and_shows_it(
     installation: Installation, page: Page, person: tuple[str, str]
 ) -> None:
     sign_in(page, installation.app("/"), person[0])
@@ -203,7 +203,7 @@ def test_signing_out_here_signs_out_there_and_says_so(
     expect(page.locator("#kc-login")).to_be_visible()
 
 
-def test_signing_out_at_the_portal_leads_by_keycloak_to_the_page_asked_for(
+def test_signing_out_at_the_portal_leads_through_keycloak_to_the_requested_page(
     installation: Installation, page: Page, person: tuple[str, str]
 ) -> None:
     sign_in(page, installation.app("/"), person[0])
@@ -216,7 +216,7 @@ def test_signing_out_at_the_portal_leads_by_keycloak_to_the_page_asked_for(
     assert not is_let_in(page, installation)
 
 
-def test_an_administrator_of_keycloak_signs_somebody_out_of_every_application(
+def test_an_administrator_of_keycloak_signs_a_user_out_of_every_application(
     installation: Installation, page: Page, person: tuple[str, str]
 ) -> None:
     sign_in(page, installation.app("/"), person[0])
@@ -229,7 +229,7 @@ def test_an_administrator_of_keycloak_signs_somebody_out_of_every_application(
     expect(page).to_have_url(AT_THE_PORTAL)
 
 
-def test_signing_out_at_keycloak_oneself_ends_it_here(
+def test_a_user_who_signs_out_at_keycloak_is_signed_out_here(
     installation: Installation, page: Page, person: tuple[str, str]
 ) -> None:
     sign_in(page, installation.app("/"), person[0])
@@ -246,7 +246,7 @@ def sessions_of(installation: Installation, name: str) -> list[Any]:
     return [row[1:] for row in json.loads(installation.manage("-c", SESSIONS)) if row[0] == name]
 
 
-def test_keycloak_is_asked_again_and_whoever_it_still_knows_stays(
+def test_at_a_recheck_users_known_to_keycloak_stay_signed_in(
     installation: Installation, page: Page, person: tuple[str, str]
 ) -> None:
     sign_in(page, installation.app("/"), person[0])
@@ -258,7 +258,7 @@ def test_keycloak_is_asked_again_and_whoever_it_still_knows_stays(
     assert is_let_in(page, installation)
 
 
-def test_a_user_disabled_in_keycloak_is_out_when_it_is_asked_again(
+def test_at_a_recheck_a_user_disabled_in_keycloak_is_signed_out(
     installation: Installation, page: Page, person: tuple[str, str]
 ) -> None:
     sign_in(page, installation.app("/"), person[0])
@@ -287,7 +287,7 @@ def test_the_client_entered_by_hand_is_the_imported_one(keycloak: Keycloak, chro
     assert mapper["config"].items() >= shown_mapper["config"].items()
 
 
-def test_keycloak_asks_once_who_confirms_and_is_believed(
+def test_a_user_confirms_once_in_keycloak(
     installation: Installation, page: Page, person: tuple[str, str]
 ) -> None:
     sign_in(page, installation.app("/"), person[0])
@@ -328,7 +328,7 @@ def test_a_program_with_a_service_account_acts_as_the_user_it_is_linked_to(
     assert status(installation.keycloak.token_of_program("other", "https://other.example.com")) == 401
 
 
-def test_an_id_token_that_an_application_receives_opens_no_other(
+def test_an_applications_id_token_opens_no_other_application(
     installation: Installation, page: Page, person: tuple[str, str]
 ) -> None:
     sign_in(page, f"{installation.portal.origin('wiki')}/", person[0])
@@ -349,10 +349,10 @@ def test_the_page_names_the_portals_own_addresses() -> None:
         assert PAGE.read_text().count(address) == 1
 
 
-def test_a_running_keycloak_writes_nothing_into_the_kept_one(keycloak: Keycloak, chromium: Browser) -> None:
+def test_a_running_keycloak_does_not_change_the_kept_folder(keycloak: Keycloak, chromium: Browser) -> None:
     page = chromium.new_page()
 
-    page.goto(f"{keycloak.issuer}/account")  # compresses the theme's files, in a folder of its own
+    page.goto(f"{keycloak.issuer}/account")  # Keycloak compresses the theme's files into its own folder
     expect(page.locator("#kc-login")).to_be_visible()
 
     page.close()

@@ -1,4 +1,4 @@
-"""Links that an administrator makes: a program gets its token from the provider, and acts as a user."""
+"""Links by administrators: a program gets its token from the provider, and acts as a user."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def programs(upstream: Upstream, robot: User) -> Upstream:
 
 
 def token_of_a_program(provider: Provider) -> str:
-    """Ask the provider as a program does: client credentials, RFC 6749, section 4.4."""
+    """Request a token as a program does: client credentials (RFC 6749, section 4.4)."""
     form = {"grant_type": "client_credentials", "client_id": "backup", "audience": AUDIENCE}
     with urllib.request.urlopen(f"{provider.issuer}/token", urlencode(form).encode()) as answer:
         return str(json.load(answer)["access_token"])
@@ -90,7 +90,7 @@ def test_a_program_acts_as_the_user_it_is_linked_to(
     assert AuditEvent.objects.filter(kind="identity_unlinked", subject="robot").exists()
 
 
-def test_a_linked_person_signs_in_as_that_user(
+def test_a_linked_identity_signs_in_as_that_user(
     carols: Client,  # noqa: F811
     client: PortalClient,
     provider: Provider,
@@ -104,7 +104,7 @@ def test_a_linked_person_signs_in_as_that_user(
     assert client.session["_auth_user_id"] == str(alice.pk)
 
 
-def test_staff_link_users_without_power_alone(
+def test_staff_link_only_users_without_privileges(
     sams: Client,  # noqa: F811
     upstream: Upstream,
     sam: User,  # noqa: F811
@@ -118,7 +118,7 @@ def test_staff_link_users_without_power_alone(
     assert taken.status_code == 302 and [each.user for each in Identity.objects.all()] == [alice]
 
 
-def test_staff_without_the_permission_link_nobody(
+def test_staff_without_the_permission_link_no_user(
     sams: Client,  # noqa: F811
     upstream: Upstream,
     sam: User,  # noqa: F811
@@ -141,7 +141,7 @@ def test_staff_without_the_permission_link_nobody(
     ],
     ids=["taken", "a line break", "long", "empty"],
 )
-def test_the_form_refuses(
+def test_the_form_refuses_wrong_values(
     carols: Client,  # noqa: F811
     upstream: Upstream,
     alice: User,
@@ -166,7 +166,7 @@ REFUSED: dict[str, tuple[tuple[str, ...], str]] = {
 
 
 @pytest.mark.parametrize(("arguments", "told"), REFUSED.values(), ids=REFUSED)
-def test_the_command_refuses(
+def test_the_command_refuses_wrong_values(
     upstream: Upstream, alice: User, bob: User, arguments: tuple[str, ...], told: str
 ) -> None:
     Identity.objects.create(upstream=upstream, subject="taken", user=alice)
@@ -176,7 +176,7 @@ def test_the_command_refuses(
     assert Identity.objects.get().user == alice
 
 
-def test_linking_twice_is_no_error(upstream: Upstream, alice: User) -> None:
+def test_linking_twice_causes_no_error(upstream: Upstream, alice: User) -> None:
     command("link", "campus", "s", "alice")
 
     assert "already linked to alice" in command("link", "campus", "s", "ALICE")

@@ -1,4 +1,4 @@
-"""JWTs of upstreams as credentials of machines: a real provider, real keys, and the whole check."""
+"""JWTs of upstreams as credentials of machines, with a real provider, real keys, and the whole check."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Clock:
 
 @pytest.fixture(autouse=True)
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """A process that knows no keys yet, on a clock of the test's."""
+    """Return a clock for a process that has no keys yet."""
     clock = Clock()
     monkeypatch.setattr(metadata, "clock", clock)
     return clock
@@ -115,8 +115,8 @@ def test_rules_apply_and_it_is_no_second_factor(
     )
 
 
-def test_a_client_id_of_the_portal_is_no_audience(provider: Provider, linked: Identity) -> None:
-    """Applications receive ID tokens, which have this audience: they would open every other application."""
+def test_a_client_id_of_the_portal_is_refused_as_audience(provider: Provider, linked: Identity) -> None:
+    """Applications receive ID tokens with this audience, which would then open every other application."""
     Upstream.objects.update(machine_audience="portal")
     assert answer_to(provider.token(aud="portal")).status == 401
 
@@ -194,7 +194,7 @@ def test_a_token_with_wrong_claims_is_wrong(
     assert User.objects.count() == 1
 
 
-def test_an_audience_among_several_counts(provider: Provider, linked: Identity) -> None:
+def test_one_of_several_audiences_is_enough(provider: Provider, linked: Identity) -> None:
     assert answer_to(provider.token(aud=["https://other.example.com", AUDIENCE])).status == 200
 
 
@@ -212,7 +212,7 @@ def forged(provider: Provider, header: dict[str, Any], signature: str = "c2ln") 
     return ".".join([encoded, provider.token().split(".")[1], signature])
 
 
-def test_a_token_signed_by_somebody_else_is_wrong(provider: Provider, linked: Identity) -> None:
+def test_a_token_signed_with_another_key_is_wrong(provider: Provider, linked: Identity) -> None:
     other = rsa.generate_private_key(65537, 2048)
 
     assert is_wrong(answer_to(provider.token(key=other)))
@@ -220,12 +220,14 @@ def test_a_token_signed_by_somebody_else_is_wrong(provider: Provider, linked: Id
 
 
 @pytest.mark.parametrize("algorithm", ["none", "None", "HS256", "RS1", "", None, 7])
-def test_no_other_algorithm_is_believed(provider: Provider, linked: Identity, algorithm: Any) -> None:
+def test_other_algorithms_are_refused(provider: Provider, linked: Identity, algorithm: Any) -> None:
     assert is_wrong(answer_to(forged(provider, {"alg": algorithm, "kid": "first"})))
 
 
 @pytest.mark.parametrize("form", ["PEM", "DER"])
-def test_a_token_keyed_with_the_public_key_is_wrong(provider: Provider, linked: Identity, form: str) -> None:
+def test_a_token_signed_with_the_public_key_as_secret_is_wrong(
+    provider: Provider, linked: Identity, form: str
+) -> None:
     encoding, format = getattr(serialization.Encoding, form), serialization.PublicFormat.SubjectPublicKeyInfo
     published = provider.private["first"].public_key().public_bytes(encoding, format)
     signed = forged(provider, {"alg": "HS256", "kid": "first"}).rpartition(".")[0]
@@ -235,7 +237,7 @@ def test_a_token_keyed_with_the_public_key_is_wrong(provider: Provider, linked: 
 
 
 @pytest.mark.parametrize("kid", [7, None, ["first"], {"a": 1}])
-def test_an_odd_key_id_is_no_error(provider: Provider, linked: Identity, kid: Any) -> None:
+def test_an_odd_key_id_causes_no_error(provider: Provider, linked: Identity, kid: Any) -> None:
     assert is_wrong(answer_to(forged(provider, {"alg": "RS256", "kid": kid})))
 
 
@@ -255,7 +257,7 @@ def test_a_header_that_asks_for_another_key_set_is_not_followed(provider: Provid
     ],
     ids=["ES256", "EdDSA", "PS256"],
 )
-def test_usual_algorithms_are_believed(
+def test_usual_algorithms_are_accepted(
     provider: Provider, linked: Identity, algorithm: str, key: Any
 ) -> None:
     provider.private["another"] = key
@@ -268,9 +270,7 @@ def test_usual_algorithms_are_believed(
     [{"use": "enc"}, {"key_ops": ["encrypt"]}, {"key_ops": "verify"}, {"key_ops": None}],
     ids=["use", "operations", "operations that are text", "operations that are nothing"],
 )
-def test_a_key_for_something_else_signs_nothing(
-    provider: Provider, linked: Identity, told: dict[str, Any]
-) -> None:
+def test_a_key_for_another_use_is_refused(provider: Provider, linked: Identity, told: dict[str, Any]) -> None:
     published = json.loads(provider.answer_to("/keys")[1])
     published["keys"][0] |= told
     provider.answers["/keys"] = (200, json.dumps(published).encode())
@@ -278,7 +278,7 @@ def test_a_key_for_something_else_signs_nothing(
     assert is_wrong(answer_to(provider.token()))
 
 
-def test_a_short_key_is_not_believed(provider: Provider, linked: Identity) -> None:
+def test_a_short_key_is_refused(provider: Provider, linked: Identity) -> None:
     provider.private["short"] = SHORT_RSA_KEY
 
     assert answer_to(provider.token()).status == 200
@@ -293,7 +293,7 @@ def test_without_a_key_id_there_must_be_one_key(provider: Provider, linked: Iden
     assert (answer_to(provider.token(None)).status == 200) is not several
 
 
-# ---- whom the portal trusts -------------------------------------------------------------------------------
+# ---- trusted upstreams ------------------------------------------------------------------------------------
 
 DISTRUST: dict[str, dict[str, Any]] = {
     "not trusted for machines": {"trusted_for_machines": False},
@@ -305,7 +305,7 @@ DISTRUST: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("changes", DISTRUST.values(), ids=DISTRUST)
-def test_a_token_of_whom_the_portal_does_not_trust_is_the_applications_own(
+def test_a_token_of_an_untrusted_upstream_is_left_to_the_application(
     provider: Provider, linked: Identity, changes: dict[str, Any]
 ) -> None:
     Upstream.objects.update(**changes)
@@ -316,20 +316,24 @@ def test_a_token_of_whom_the_portal_does_not_trust_is_the_applications_own(
     assert provider.asked == []
 
 
-def test_another_upstreams_subject_is_somebody_else(provider: Provider, linked: Identity, bob: User) -> None:
+def test_the_same_subject_of_another_upstream_is_not_linked(
+    provider: Provider, linked: Identity, bob: User
+) -> None:
     other = UpstreamFactory(issuer="https://other.example.com")
     Identity.objects.update(upstream=other)
 
     assert is_wrong(answer_to(provider.token()))
 
 
-def test_a_disabled_user_is_let_in_nowhere(provider: Provider, linked: Identity) -> None:
+def test_a_disabled_user_is_refused(provider: Provider, linked: Identity) -> None:
     User.objects.update(is_active=False)
 
     assert is_wrong(answer_to(provider.token()))
 
 
-def test_whoever_owes_a_second_factor_is_let_in_nowhere(provider: Provider, linked: Identity) -> None:
+def test_a_user_who_must_use_a_second_factor_is_refused_without_one(
+    provider: Provider, linked: Identity
+) -> None:
     StrictGroup.objects.create(group=linked.user.groups.get(name="staff"))
     assert is_wrong(answer_to(provider.token()))
 
@@ -369,9 +373,7 @@ def changed(worker: Feed) -> None:
     ],
     ids=["unlinked", "other subject", "other user", "disabled", "off", "not trusted", "audience", "deleted"],
 )
-def test_what_takes_access_away_counts_at_once(
-    provider: Provider, worker: Feed, bob: User, revoke: Any
-) -> None:
+def test_losing_access_counts_at_once(provider: Provider, worker: Feed, bob: User, revoke: Any) -> None:
     token = provider.token()
     assert answer_to(token).status == 200
 
@@ -381,7 +383,7 @@ def test_what_takes_access_away_counts_at_once(
     assert answer_to(token).status != 200
 
 
-def test_it_ends_in_memory_when_it_expires(provider: Provider, worker: Feed) -> None:
+def test_a_token_in_memory_is_refused_once_it_expires(provider: Provider, worker: Feed) -> None:
     token = provider.token(exp=int(time.time()) + 5)
     assert answer_to(token).status == 200
     [held] = worker.memory._held.values()
@@ -391,7 +393,7 @@ def test_it_ends_in_memory_when_it_expires(provider: Provider, worker: Feed) -> 
     assert is_wrong(answer_to(token))
 
 
-def test_a_token_that_is_not_read_again_is_forgotten(provider: Provider, worker: Feed) -> None:
+def test_an_unused_token_is_forgotten(provider: Provider, worker: Feed) -> None:
     answer_to(provider.token())
     [key] = worker.memory._held
 
@@ -401,7 +403,7 @@ def test_a_token_that_is_not_read_again_is_forgotten(provider: Provider, worker:
 # ---- asking for keys --------------------------------------------------------------------------------------
 
 
-def test_keys_are_asked_for_once_for_minutes(provider: Provider, linked: Identity, clock: Clock) -> None:
+def test_keys_are_fetched_once_in_several_minutes(provider: Provider, linked: Identity, clock: Clock) -> None:
     for _ in range(20):
         assert answer_to(provider.token()).status == 200
     assert provider.times_asked() == 1
@@ -411,7 +413,7 @@ def test_keys_are_asked_for_once_for_minutes(provider: Provider, linked: Identit
     assert provider.times_asked() == 2
 
 
-def test_junk_cannot_make_the_portal_ask(provider: Provider, worker: Feed, clock: Clock) -> None:
+def test_invalid_tokens_cause_no_fetch_of_keys(provider: Provider, worker: Feed, clock: Clock) -> None:
     other = rsa.generate_private_key(65537, 2048)
     for number in range(50):
         assert is_wrong(answer_to(provider.token(f"kid-{number}", key=other)))
@@ -440,7 +442,7 @@ def test_a_key_replaced_under_the_same_id_counts_at_once(
     assert is_wrong(answer_to(before))
 
 
-def test_wrong_signatures_make_the_portal_ask_rarely_and_block_nobody(
+def test_wrong_signatures_rarely_cause_a_fetch_and_block_no_token(
     provider: Provider, worker: Feed, clock: Clock
 ) -> None:
     other = rsa.generate_private_key(65537, 2048)
@@ -453,9 +455,7 @@ def test_wrong_signatures_make_the_portal_ask_rarely_and_block_nobody(
     assert provider.times_asked() <= 4
 
 
-def test_a_key_that_was_withdrawn_is_not_believed_for_long(
-    provider: Provider, linked: Identity, clock: Clock
-) -> None:
+def test_a_withdrawn_key_is_soon_refused(provider: Provider, linked: Identity, clock: Clock) -> None:
     token = provider.token()
     assert answer_to(token).status == 200
     provider.private = {"second": rsa.generate_private_key(65537, 2048)}
@@ -464,7 +464,7 @@ def test_a_key_that_was_withdrawn_is_not_believed_for_long(
     assert is_wrong(answer_to(token))
 
 
-def test_an_upstream_that_is_away_is_asked_rarely_and_believed_for_an_hour(
+def test_keys_of_an_upstream_that_is_down_are_valid_for_an_hour(
     provider: Provider, linked: Identity, clock: Clock
 ) -> None:
     assert answer_to(provider.token()).status == 200
@@ -476,7 +476,7 @@ def test_an_upstream_that_is_away_is_asked_rarely_and_believed_for_an_hour(
     assert is_wrong(answer_to(provider.token()))
 
 
-def test_an_upstream_that_never_answered_is_asked_rarely(
+def test_an_upstream_that_never_answered_is_rarely_asked(
     provider: Provider, worker: Feed, clock: Clock
 ) -> None:
     provider.answers["/keys"] = (503, b"")
@@ -503,7 +503,7 @@ ODD: dict[str, tuple[str, tuple[int, bytes]]] = {
 
 
 @pytest.mark.parametrize(("path", "odd"), ODD.values(), ids=ODD)
-def test_an_odd_answer_is_no_key(
+def test_an_odd_answer_has_no_keys(
     provider: Provider, linked: Identity, path: str, odd: tuple[int, bytes]
 ) -> None:
     provider.answers[path] = odd
@@ -511,9 +511,7 @@ def test_an_odd_answer_is_no_key(
     assert is_wrong(answer_to(provider.token()))
 
 
-def test_keys_inside_the_network_are_asked_for_only_where_that_is_allowed(
-    provider: Provider, linked: Identity
-) -> None:
+def test_keys_inside_the_network_are_fetched_only_if_allowed(provider: Provider, linked: Identity) -> None:
     Upstream.objects.update(allow_private=False)
 
     assert is_wrong(answer_to(provider.token()))
@@ -521,15 +519,15 @@ def test_keys_inside_the_network_are_asked_for_only_where_that_is_allowed(
 
 
 @pytest.mark.parametrize("issuer", ["https://127.0.0.1:9", "https://localhost:9", "https://[::1]:9"])
-def test_no_private_address_is_asked(issuer: str, db: None) -> None:
+def test_no_private_address_receives_a_request(issuer: str, db: None) -> None:
     upstream = UpstreamFactory(issuer=issuer)
 
     with pytest.raises(ProviderError, match="inside the network"):
         metadata.discover(upstream)
 
 
-def test_a_right_token_is_what_pyjwt_reads(provider: Provider) -> None:
-    """The tables above would hold of a provider whose every token is wrong."""
+def test_pyjwt_accepts_a_right_token(provider: Provider) -> None:
+    """The tables above would also pass if every token of the provider were wrong."""
     key = provider.private["first"].public_key()
 
     assert jwt.decode(provider.token(), key, ["RS256"], audience=AUDIENCE)["sub"] == "s-1"

@@ -1,4 +1,4 @@
-"""Providers, identities and their tokens as rows: secrets at rest, and sign-ins that end with them."""
+"""Providers, identities and their tokens as rows: encrypted secrets, and sign-ins that end with them."""
 
 from __future__ import annotations
 
@@ -57,7 +57,9 @@ ENDS: dict[str, Callable[[Upstream], object]] = {
 
 
 @pytest.mark.parametrize("change", ENDS.values(), ids=ENDS)
-def test_a_sign_in_ends_with_what_it_came_by(alice: User, change: Callable[[Upstream], object]) -> None:
+def test_a_sign_in_ends_with_its_provider_or_identity(
+    alice: User, change: Callable[[Upstream], object]
+) -> None:
     upstream = UpstreamFactory()
     sign_in = signed_in_by(upstream, alice)
 
@@ -68,7 +70,7 @@ def test_a_sign_in_ends_with_what_it_came_by(alice: User, change: Callable[[Upst
     assert sign_in.session_digest is None
 
 
-def test_sign_ins_by_other_providers_go_on(alice: User) -> None:
+def test_sign_ins_by_other_providers_stay(alice: User) -> None:
     gone, other = UpstreamFactory(), UpstreamFactory()
     sign_in = signed_in_by(other, alice, "sub-2")
     signed_in_by(gone, alice)
@@ -79,7 +81,7 @@ def test_sign_ins_by_other_providers_go_on(alice: User) -> None:
     assert sign_in.ended_at is None
 
 
-def test_what_ends_no_access_ends_no_sign_in(alice: User) -> None:
+def test_other_changes_end_no_sign_in(alice: User) -> None:
     upstream = UpstreamFactory()
     sign_in = signed_in_by(upstream, alice)
 
@@ -109,7 +111,7 @@ def test_secrets_move_to_a_new_key(db: None, settings: Any) -> None:
     assert Upstream.objects.get(pk=upstream.pk).client_secret.reveal() == SECRET
 
 
-def test_the_wrong_key_is_told_and_breaks_no_reading(db: None, settings: Any) -> None:
+def test_a_wrong_key_is_reported_and_rows_can_still_be_read(db: None, settings: Any) -> None:
     upstream = UpstreamFactory()
     settings.IKD_ENCRYPTION_KEYS = ["w" * 40]
     errors = StringIO()
@@ -122,13 +124,13 @@ def test_the_wrong_key_is_told_and_breaks_no_reading(db: None, settings: Any) ->
         read.client_secret.reveal()
 
 
-def test_a_short_key_is_a_mistake_of_the_settings(settings: Any) -> None:
+def test_a_short_key_is_reported_by_the_system_checks(settings: Any) -> None:
     settings.IKD_ENCRYPTION_KEYS = ["short"]
 
     assert [error.id for error in check_encryption_keys()] == ["accounts.E002"]
 
 
-def test_there_is_one_default_at_most(db: None) -> None:
+def test_at_most_one_provider_is_the_default(db: None) -> None:
     UpstreamFactory(is_default=True)
 
     with pytest.raises(IntegrityError):
@@ -158,7 +160,7 @@ def test_a_provider_that_cannot_work_is_refused(db: None, fields: dict[str, Any]
         UpstreamFactory.build(**fields).full_clean()
 
 
-def test_a_provider_with_people_does_not_become_another(alice: User) -> None:
+def test_a_provider_with_users_cannot_change_its_issuer(alice: User) -> None:
     upstream = UpstreamFactory()
     signed_in_by(upstream, alice)
     upstream.issuer = "https://other.example.com"

@@ -1,4 +1,4 @@
-"""Signing out: here first and whatever the provider does, then there, nobody in again by itself."""
+"""Signing out: first here, whatever the provider does, then at the provider. No user is signed in again."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def provider(provider: Provider) -> Provider:
     return provider
 
 
-def parted(url: str) -> tuple[str, dict[str, str]]:
+def split_address(url: str) -> tuple[str, dict[str, str]]:
     address, _, query = url.partition("?")
     return address, {name: values[0] for name, values in parse_qs(query).items()}
 
@@ -42,13 +42,13 @@ def path_of(url: str) -> str:
 
 
 def signed_out(client: Client, **form: str) -> Any:
-    """Press the button, and give the answer of the portal's page that leads on."""
+    """Press the button, and return the answer of the portal's page that redirects to the provider."""
     on = client.post(OUT, form)["Location"]
     assert on.startswith(f"{PORTAL}/signed-out/provider?at=")
     return client.get(path_of(on))
 
 
-def test_the_browser_goes_on_to_the_provider_with_the_id_token_and_comes_back_signed_out(
+def test_the_browser_takes_the_id_token_to_the_provider_and_returns_signed_out(
     client: PortalClient, provider: Provider, upstream: Upstream
 ) -> None:
     sign_in(client, provider)
@@ -56,7 +56,7 @@ def test_the_browser_goes_on_to_the_provider_with_the_id_token_and_comes_back_si
 
     answer = signed_out(client)
 
-    assert parted(answer["Location"]) == (
+    assert split_address(answer["Location"]) == (
         f"{provider.issuer}/end",
         {"id_token_hint": hint, "client_id": "portal", "post_logout_redirect_uri": SIGNED_OUT},
     )
@@ -65,7 +65,7 @@ def test_the_browser_goes_on_to_the_provider_with_the_id_token_and_comes_back_si
     assert not is_signed_in(client)
 
 
-def test_signing_out_here_has_happened_before_anybody_goes_to_the_provider(
+def test_the_user_is_signed_out_here_before_the_provider_is_asked(
     client: PortalClient, provider: Provider, upstream: Upstream
 ) -> None:
     sign_in(client, provider)
@@ -91,7 +91,7 @@ def gone(provider: Provider) -> None:
 
 
 @pytest.mark.parametrize("bend", [broken, without, gone], ids=["broken", "offers no sign-out", "gone"])
-def test_whatever_the_provider_does_one_ends_on_the_page_that_says_so(
+def test_the_user_ends_on_the_signed_out_page_whatever_the_provider_does(
     client: PortalClient, provider: Provider, upstream: Upstream, bend: Any
 ) -> None:
     sign_in(client, provider)
@@ -105,7 +105,7 @@ def test_whatever_the_provider_does_one_ends_on_the_page_that_says_so(
     assert AuditEvent.objects.filter(kind="upstream_sign_out_failed").exists() is (bend is not without)
 
 
-def test_an_id_token_leaves_once_and_is_in_no_event(
+def test_an_id_token_is_sent_once_and_is_in_no_event(
     client: PortalClient, other_browser: PortalClient, provider: Provider, upstream: Upstream
 ) -> None:
     sign_in(client, provider)
@@ -121,7 +121,7 @@ def test_an_id_token_leaves_once_and_is_in_no_event(
     assert hint[:40] not in str(list(AuditEvent.objects.values()))
 
 
-def test_a_page_that_leads_on_uses_nothing_up_by_head(
+def test_a_head_request_does_not_use_the_redirect_up(
     client: PortalClient, provider: Provider, upstream: Upstream
 ) -> None:
     sign_in(client, provider)
@@ -133,7 +133,7 @@ def test_a_page_that_leads_on_uses_nothing_up_by_head(
 
 
 @pytest.mark.parametrize("at", ["", "junk", "WzEsIiJd:1abc:AAAA"])
-def test_a_way_on_that_is_not_the_portals_leads_to_the_signed_out_page(
+def test_a_forged_redirect_leads_to_the_signed_out_page(
     client: PortalClient, provider: Provider, upstream: Upstream, at: str
 ) -> None:
     sign_in(client, provider)
@@ -142,13 +142,13 @@ def test_a_way_on_that_is_not_the_portals_leads_to_the_signed_out_page(
     assert is_signed_in(client)
 
 
-def test_the_page_asked_for_is_reached_by_way_of_the_provider(
+def test_the_requested_page_follows_the_providers_sign_out(
     client: PortalClient, provider: Provider, upstream: Upstream
 ) -> None:
     ApplicationFactory(origins=[WIKI], who="signed_in")
     sign_in(client, provider)
 
-    _, sent = parted(signed_out(client, rd=f"{WIKI}/bye")["Location"])
+    _, sent = split_address(signed_out(client, rd=f"{WIKI}/bye")["Location"])
     back = client.get(f"/signed-out?state={sent['state']}")
 
     assert sent["post_logout_redirect_uri"] == SIGNED_OUT
@@ -156,22 +156,22 @@ def test_the_page_asked_for_is_reached_by_way_of_the_provider(
 
 
 @pytest.mark.parametrize("state", ["junk", "Imh0dHBzOi8vZXZpbC5leGFtcGxlLyI:1abc:AAAA", ""])
-def test_a_state_of_somebody_else_leads_nowhere(client: PortalClient, db: None, state: str) -> None:
+def test_a_foreign_state_leads_to_the_signed_out_page(client: PortalClient, db: None, state: str) -> None:
     assert "You are signed out" in client.get(f"/signed-out?state={state}").content.decode()
 
 
-def test_a_page_that_may_no_longer_be_gone_to_is_not(
+def test_a_page_that_is_no_longer_allowed_is_not_opened(
     client: PortalClient, provider: Provider, upstream: Upstream
 ) -> None:
     application = ApplicationFactory(origins=[WIKI], who="signed_in")
     sign_in(client, provider)
-    _, sent = parted(signed_out(client, rd=f"{WIKI}/bye")["Location"])
+    _, sent = split_address(signed_out(client, rd=f"{WIKI}/bye")["Location"])
     application.delete()
 
     assert client.get(f"/signed-out?state={sent['state']}").status_code == 200
 
 
-def test_a_default_provider_signs_nobody_in_again_who_has_just_signed_out(
+def test_a_default_provider_does_not_sign_the_user_in_again_after_signing_out(
     client: PortalClient, other_browser: PortalClient, provider: Provider, upstream: Upstream
 ) -> None:
     Upstream.objects.update(is_default=True)
@@ -185,18 +185,18 @@ def test_a_default_provider_signs_nobody_in_again_who_has_just_signed_out(
     assert other_browser.get("/accounts/login/")["Location"] == "/upstreams/campus/start"
 
 
-def test_a_long_id_token_stays_away_rather_than_the_sign_out(
+def test_an_id_token_that_is_too_long_is_omitted(
     client: PortalClient, provider: Provider, upstream: Upstream
 ) -> None:
     provider.claims["groups"] = ["a group with a long name"] * 200
     sign_in(client, provider)
 
-    _, sent = parted(signed_out(client)["Location"])
+    _, sent = split_address(signed_out(client)["Location"])
 
     assert sent == {"client_id": "portal", "post_logout_redirect_uri": SIGNED_OUT}
 
 
-def test_from_a_protected_origin_the_sign_in_ends_and_the_provider_is_next(
+def test_signing_out_at_a_protected_origin_also_leads_to_the_provider(
     client: PortalClient, provider: Provider, upstream: Upstream
 ) -> None:
     ApplicationFactory(origins=[WIKI], who="signed_in")
@@ -208,24 +208,24 @@ def test_from_a_protected_origin_the_sign_in_ends_and_the_provider_is_next(
 
     assert ask(facts(f"{WIKI}/", cookie=cookie)).status == 401
     assert "id_token" not in on
-    _, sent = parted(client.get(path_of(on))["Location"])
+    _, sent = split_address(client.get(path_of(on))["Location"])
     assert client.get(f"/signed-out?state={sent['state']}")["Location"] == f"{WIKI}/bye"
 
 
-def test_switching_accounts_leaves_the_provider_too(
+def test_switching_accounts_signs_out_of_the_provider_too(
     client: PortalClient, provider: Provider, upstream: Upstream
 ) -> None:
     Upstream.objects.update(is_default=True)
     sign_in(client, provider)
 
-    _, sent = parted(client.get(path_of(client.post("/switch-account")["Location"]))["Location"])
+    _, sent = split_address(client.get(path_of(client.post("/switch-account")["Location"]))["Location"])
     back = client.get(f"/signed-out?state={sent['state']}")
 
     assert back["Location"] == f"{PORTAL}/accounts/login/"
     assert client.get("/accounts/login/").status_code == 200
 
 
-def test_whoever_came_with_a_password_meets_no_provider(
+def test_a_user_with_a_password_is_not_sent_to_a_provider(
     client: PortalClient, provider: Provider, upstream: Upstream, alice: User
 ) -> None:
     sign_in_with_password(client, "alice")
@@ -234,7 +234,7 @@ def test_whoever_came_with_a_password_meets_no_provider(
     assert provider.asked == []
 
 
-def test_a_cas_server_is_told_where_to_send_the_browser_back(
+def test_a_cas_server_receives_the_address_to_return_to(
     client: PortalClient, provider: Provider, upstream: Upstream
 ) -> None:
     sign_in(client, provider)
@@ -243,10 +243,13 @@ def test_a_cas_server_is_told_where_to_send_the_browser_back(
 
     answer = signed_out(client)
 
-    assert parted(answer["Location"]) == ("https://cas.example.com/cas/logout", {"service": SIGNED_OUT})
+    assert split_address(answer["Location"]) == (
+        "https://cas.example.com/cas/logout",
+        {"service": SIGNED_OUT},
+    )
 
 
-def test_an_unencrypted_page_of_a_provider_outside_is_not_gone_to(
+def test_an_unencrypted_page_of_an_outside_provider_is_not_opened(
     client: PortalClient, provider: Provider, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sign_in(client, provider)

@@ -1,4 +1,4 @@
-"""Who somebody is who comes from a provider: by (provider, subject), and by nothing that can be claimed."""
+"""The user of a provider's answer: found by (provider, subject), and by no claim that can be forged."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from tests.upstreams.signing_in import reason, sign_in
 ALICES = {"sub": "1", "preferred_username": "alice", "email": "alice@example.com", "email_verified": True}
 
 
-def linking(upstream: Upstream) -> None:
+def allow_linking(upstream: Upstream) -> None:
     upstream.linking = Upstream.Linking.VERIFIED_EMAIL
     upstream.save()
 
 
-def whose(subject: str = "1") -> User:
+def linked_user(subject: str = "1") -> User:
     return Identity.objects.get(subject=subject).user
 
 
-def test_the_first_time_makes_an_account_and_the_next_finds_it(
+def test_the_first_sign_in_creates_an_account_and_the_next_finds_it(
     client: PortalClient, other_browser: PortalClient, provider: Provider, upstream: Upstream
 ) -> None:
     person = {"sub": "7", "preferred_username": "erin", "name": "Erin", "email": "erin@example.com"}
@@ -41,7 +41,7 @@ def test_the_first_time_makes_an_account_and_the_next_finds_it(
     assert [s.methods for s in SignIn.objects.all()] == [["upstream"], ["upstream"]]
 
 
-def test_what_the_provider_said_is_kept_encrypted(
+def test_the_providers_answer_is_stored_encrypted(
     client: PortalClient, provider: Provider, upstream: Upstream
 ) -> None:
     provider.claims |= {"sid": "session-there", "amr": ["pwd", "otp"], "acr": "gold"}
@@ -61,16 +61,16 @@ def test_what_the_provider_said_is_kept_encrypted(
 
 
 @pytest.mark.parametrize("link", [False, True], ids=["no linking", "linking by address"])
-def test_a_name_opens_nobody_elses_account(
+def test_a_claimed_name_does_not_open_another_users_account(
     client: PortalClient, provider: Provider, upstream: Upstream, alice: User, link: bool
 ) -> None:
     if link:
-        linking(upstream)
+        allow_linking(upstream)
 
     sign_in(client, provider, {"sub": "1", "preferred_username": "Alice"})
 
-    assert whose() != alice
-    assert whose().username == "Alice-2"
+    assert linked_user() != alice
+    assert linked_user().username == "Alice-2"
 
 
 UNBELIEVED: dict[str, dict[str, Any]] = {
@@ -87,75 +87,75 @@ UNBELIEVED: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("claims", UNBELIEVED.values(), ids=UNBELIEVED)
-def test_an_address_that_is_not_believed_opens_nothing(
+def test_an_untrusted_address_opens_no_account(
     client: PortalClient, provider: Provider, upstream: Upstream, alice: User, claims: dict[str, Any]
 ) -> None:
-    linking(upstream)
+    allow_linking(upstream)
     EmailAddress.objects.create(user=alice, email="alice@example.org", verified=True)
 
     sign_in(client, provider, {**ALICES, **claims})
 
-    assert whose() != alice
-    assert whose().email == ""
+    assert linked_user() != alice
+    assert linked_user().email == ""
 
 
-def test_a_believed_address_links_where_the_administrator_wants_it(
+def test_a_trusted_address_links_if_the_administrator_allows_it(
     client: PortalClient, provider: Provider, upstream: Upstream, alice: User
 ) -> None:
-    linking(upstream)
+    allow_linking(upstream)
 
     sign_in(client, provider, {**ALICES, "email": "Alice@Example.com"})
 
-    assert whose() == alice
+    assert linked_user() == alice
 
 
-def test_without_that_wish_a_believed_address_makes_another_account(
+def test_without_linking_a_trusted_address_creates_another_account(
     client: PortalClient, provider: Provider, upstream: Upstream, alice: User
 ) -> None:
     sign_in(client, provider, ALICES)
 
-    assert whose() != alice
-    assert whose().email == ""
+    assert linked_user() != alice
+    assert linked_user().email == ""
 
 
-def test_an_address_that_the_portal_has_not_verified_links_nothing(
+def test_an_address_that_the_portal_has_not_verified_links_no_account(
     client: PortalClient, provider: Provider, upstream: Upstream
 ) -> None:
-    linking(upstream)
+    allow_linking(upstream)
     squatter = UserFactory(username="squatter", email="alice@example.com", verified=False)
 
     sign_in(client, provider, ALICES)
 
-    assert whose() != squatter
+    assert linked_user() != squatter
 
 
-def test_an_address_of_two_people_links_neither(
+def test_an_address_of_two_users_links_neither(
     client: PortalClient, provider: Provider, upstream: Upstream, alice: User, bob: User
 ) -> None:
-    linking(upstream)
+    allow_linking(upstream)
     EmailAddress.objects.create(user=bob, email="ALICE@example.com", verified=True)
 
     sign_in(client, provider, ALICES)
 
-    assert whose() not in (alice, bob)
+    assert linked_user() not in (alice, bob)
 
 
-def test_a_letter_that_folds_into_another_makes_nobody_somebody_else(
+def test_an_address_with_a_similar_letter_links_no_account(
     client: PortalClient, provider: Provider, upstream: Upstream
 ) -> None:
-    linking(upstream)
+    allow_linking(upstream)
     kate = UserFactory(username="kate", email="kate@example.com", verified=True)
 
     sign_in(client, provider, {**ALICES, "email": "\u212aate@example.com"})
 
-    assert whose() != kate
-    assert whose().email == ""
+    assert linked_user() != kate
+    assert linked_user().email == ""
 
 
-def test_nobody_with_power_is_linked_by_an_address(
+def test_a_privileged_user_is_not_linked_by_an_address(
     client: PortalClient, provider: Provider, upstream: Upstream, carol: User
 ) -> None:
-    linking(upstream)
+    allow_linking(upstream)
 
     answer = sign_in(client, provider, {**ALICES, "email": "carol@example.com"})
 
@@ -175,7 +175,7 @@ def test_a_disabled_user_is_refused(
     assert not is_signed_in(client)
 
 
-def test_a_provider_that_makes_no_accounts_refuses_strangers(
+def test_a_provider_that_creates_no_accounts_refuses_new_users(
     client: PortalClient, provider: Provider, upstream: Upstream
 ) -> None:
     Upstream.objects.update(create_users=False)
@@ -219,10 +219,10 @@ def test_a_new_account_gets_a_free_name(
 ) -> None:
     sign_in(client, provider, {"sub": "1", "preferred_username": claimed, "email": "erin@example.net"})
 
-    assert whose().username == given
+    assert linked_user().username == given
 
 
-def test_userinfo_of_somebody_else_is_refused(
+def test_userinfo_of_another_user_is_refused(
     client: PortalClient, provider: Provider, upstream: Upstream
 ) -> None:
     provider.userinfo = {"sub": "somebody else"}
@@ -251,7 +251,7 @@ def test_groups_follow_the_claims(client: PortalClient, provider: Provider, upst
 
 
 @pytest.mark.parametrize("by_superuser", [False, True])
-def test_a_group_with_power_is_given_only_where_a_superuser_said_so(
+def test_a_privileged_group_is_assigned_only_by_a_superusers_mapping(
     client: PortalClient, provider: Provider, upstream: Upstream, by_superuser: bool
 ) -> None:
     group = GroupFactory(name="admins")
@@ -260,27 +260,27 @@ def test_a_group_with_power_is_given_only_where_a_superuser_said_so(
 
     sign_in(client, provider, {"sub": "1"})
 
-    assert whose().groups.exists() is by_superuser
+    assert linked_user().groups.exists() is by_superuser
 
 
 @pytest.mark.parametrize("claim", ["is_staff", "is_superuser"])
-def test_no_claim_makes_staff(
+def test_no_claim_gives_staff_rights(
     client: PortalClient, provider: Provider, upstream: Upstream, claim: str
 ) -> None:
     ClaimMapping.objects.create(upstream=upstream, claim=claim, field="display_name")
 
     sign_in(client, provider, {"sub": "1", claim: True})
 
-    assert not whose().is_staff and not whose().is_superuser
+    assert not linked_user().is_staff and not linked_user().is_superuser
 
 
-def test_only_mapped_fields_of_an_older_account_change(
+def test_only_mapped_fields_of_an_existing_account_change(
     client: PortalClient, provider: Provider, upstream: Upstream, alice: User
 ) -> None:
     Identity.objects.create(upstream=upstream, subject="1", user=alice)
     person = {**ALICES, "name": "New", "email": "new@example.com"}
     sign_in(client, provider, person)
-    before = (whose().display_name, whose().email)
+    before = (linked_user().display_name, linked_user().email)
     client.post("/accounts/logout/")
     ClaimMapping.objects.create(upstream=upstream, claim="name", field="display_name")
     ClaimMapping.objects.create(upstream=upstream, claim="email", field="email")
@@ -288,10 +288,10 @@ def test_only_mapped_fields_of_an_older_account_change(
     sign_in(client, provider, person)
 
     assert before == ("Alice", "alice@example.com")
-    assert (whose().display_name, whose().email) == ("New", "new@example.com")
+    assert (linked_user().display_name, linked_user().email) == ("New", "new@example.com")
 
 
-def test_a_believed_address_is_not_taken_from_another(
+def test_a_trusted_address_is_not_taken_from_another_user(
     client: PortalClient, provider: Provider, upstream: Upstream, alice: User, bob: User
 ) -> None:
     Identity.objects.create(upstream=upstream, subject="1", user=bob)
@@ -309,7 +309,8 @@ def verified(address: str, word: object = True) -> dict[str, Any]:
 
 ERIN, TYPED = "erin@example.com", "boss@example.com"
 ADDRESSES: dict[str, tuple[dict[str, Any], dict[str, Any] | None, str, str]] = {
-    # name: claims of the ID token, those of userinfo (None: it has none), claim that is mapped, what is taken
+    # name: claims of the ID token, claims of userinfo (None: no userinfo), the mapped claim, and the stored
+    # address
     "both in the ID token": (verified(ERIN), {}, "", ERIN),
     "both in the ID token, without userinfo": (verified(ERIN), None, "", ERIN),
     "both in userinfo": ({}, verified(ERIN), "", ERIN),
@@ -330,7 +331,7 @@ ADDRESSES: dict[str, tuple[dict[str, Any], dict[str, Any] | None, str, str]] = {
 
 
 @pytest.mark.parametrize(("id_token", "userinfo", "mapped", "taken"), ADDRESSES.values(), ids=ADDRESSES)
-def test_an_address_is_believed_if_its_own_source_says_so(
+def test_an_address_is_trusted_if_its_own_source_says_verified(
     client: PortalClient,
     provider: Provider,
     upstream: Upstream,
@@ -345,11 +346,11 @@ def test_an_address_is_believed_if_its_own_source_says_so(
 
     sign_in(client, provider, {"sub": "1", "preferred_username": "erin"})
 
-    assert whose().email == taken
+    assert linked_user().email == taken
     assert [row.email for row in EmailAddress.objects.filter(verified=True)] == [taken] * bool(taken)
 
 
-def test_the_address_of_somebody_with_power_stays(
+def test_the_address_of_a_privileged_user_stays(
     client: PortalClient, provider: Provider, upstream: Upstream, carol: User
 ) -> None:
     Identity.objects.create(upstream=upstream, subject="1", user=carol)
@@ -362,14 +363,14 @@ def test_the_address_of_somebody_with_power_stays(
     assert list(EmailAddress.objects.values_list("email", flat=True)) == ["carol@example.com"]
 
 
-def test_a_second_address_of_another_is_not_taken_either(
+def test_a_second_address_of_another_user_is_not_taken_either(
     client: PortalClient, provider: Provider, upstream: Upstream, bob: User
 ) -> None:
     EmailAddress.objects.create(user=bob, email=ERIN, verified=False)
 
     sign_in(client, provider, {"sub": "1", "preferred_username": "erin", **verified(ERIN)})
 
-    assert whose().email == ""
+    assert linked_user().email == ""
 
 
 @pytest.mark.parametrize(
@@ -386,10 +387,10 @@ def test_a_mapped_name_is_cleaned_and_never_emptied(
 
     sign_in(client, provider, {"sub": "1"})
 
-    assert whose().display_name == shown
+    assert linked_user().display_name == shown
 
 
-def test_a_provider_shortens_sign_ins_and_lengthens_none(
+def test_a_provider_can_shorten_sign_ins_but_not_lengthen_them(
     client: PortalClient, provider: Provider, upstream: Upstream, settings: Any
 ) -> None:
     Upstream.objects.update(max_lifetime=10 * 365 * 86400)
@@ -400,7 +401,7 @@ def test_a_provider_shortens_sign_ins_and_lengthens_none(
     assert (row.expires_at - row.started_at).total_seconds() < settings.IKD_SIGN_IN_LIFETIME + 60
 
 
-def test_a_browser_that_was_to_be_kept_signed_in_is_not_by_a_provider(
+def test_a_sign_in_by_a_provider_is_not_kept_for_longer(
     client: PortalClient, provider: Provider, upstream: Upstream, settings: Any
 ) -> None:
     begun = client.session
@@ -419,7 +420,7 @@ def test_a_browser_that_was_to_be_kept_signed_in_is_not_by_a_provider(
     [({"amr": ["pwd", "otp"]}, True), ({"acr": "otp"}, True), ({"amr": ["pwd"], "acr": "1"}, False)],
     ids=["amr", "acr", "neither"],
 )
-def test_a_trusted_word_of_a_second_factor_counts(
+def test_a_trusted_claim_counts_as_second_factor(
     client: PortalClient, provider: Provider, upstream: Upstream, said: dict[str, Any], counts: bool
 ) -> None:
     Upstream.objects.update(second_factor_values="otp\nmfa")

@@ -1,4 +1,4 @@
-"""The whole way under the real server: fifty at once, a provider that hangs, and npm's oidc-provider."""
+"""Whole sign-ins in the real server: fifty at once, a provider that hangs, and npm's oidc-provider."""
 
 from __future__ import annotations
 
@@ -38,9 +38,10 @@ def other() -> Iterator[Provider]:
 
 
 def signed_in(portal: Portal, slug: str, provider: Provider, name: str) -> str:
-    """Sign in as somebody and give the launcher's page.
+    """Sign a user in, and return the launcher's page.
 
-    Where too many wait for the provider already, begin again as that page says: a slow machine tells some so.
+    If too many already wait for the provider, begin again as that page says. This can happen on a slow
+    machine.
     """
     visitor = Visitor(url_of(portal))
     for _ in range(20):
@@ -55,7 +56,7 @@ def signed_in(portal: Portal, slug: str, provider: Provider, name: str) -> str:
     return visitor.get("/")[2]
 
 
-def test_of_fifty_who_sign_in_at_once_each_is_who_they_are(
+def test_fifty_simultaneous_sign_ins_get_the_right_users(
     portal: Portal, folder: Path, provider: Provider
 ) -> None:
     add_upstream(portal, folder, "fifty", provider.issuer)
@@ -69,7 +70,7 @@ def test_of_fifty_who_sign_in_at_once_each_is_who_they_are(
     ] == []
 
 
-def test_a_provider_that_hangs_hurts_nobody_else(
+def test_a_hanging_provider_delays_no_other_user(
     portal: Portal, folder: Path, provider: Provider, other: Provider
 ) -> None:
     done = threading.Event()
@@ -115,7 +116,7 @@ def two_providers(portal: Portal, folder: Path) -> Iterator[dict[str, str]]:
 
 
 @pytest.mark.parametrize("slug", ["campus", "clinic"])
-def test_the_trial_finds_a_real_provider_well(two_providers: dict[str, str], slug: str) -> None:
+def test_a_real_provider_passes_the_test(two_providers: dict[str, str], slug: str) -> None:
     lines = two_providers[slug].splitlines()[1:]
 
     assert len(lines) == 5
@@ -123,7 +124,7 @@ def test_the_trial_finds_a_real_provider_well(two_providers: dict[str, str], slu
 
 
 @pytest.mark.browser
-def test_two_real_providers_side_by_side_in_a_browser(
+def test_two_real_providers_work_side_by_side_in_a_browser(
     portal: Portal, two_providers: dict[str, str], chromium: Browser
 ) -> None:
     who: dict[str, Any] = {}

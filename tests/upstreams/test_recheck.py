@@ -1,4 +1,4 @@
-"""Asking providers again: who is disabled there loses access here; one that is down ends nobody."""
+"""Rechecks at providers: a user disabled there loses access here. A provider that is down ends no sign-in."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ TOKENS = "/token"
 
 @pytest.fixture
 def there(client: PortalClient, provider: Provider, upstream: Upstream) -> PortalClient:
-    """A browser whose sign-in the provider was asked about two minutes ago, and is asked every minute."""
+    """A browser with a sign-in that was rechecked two minutes ago, and is rechecked every minute."""
     Upstream.objects.update(recheck_every=60)
     sign_in(client, provider)
     UpstreamSession.objects.update(checked_at=timezone.now() - timedelta(minutes=2))
@@ -47,7 +47,7 @@ def session() -> UpstreamSession:
     return UpstreamSession.objects.get()
 
 
-def test_whom_the_provider_still_knows_stays_with_newer_tokens(
+def test_a_user_known_to_the_provider_stays_signed_in_with_newer_tokens(
     there: PortalClient, provider: Provider
 ) -> None:
     before = session()
@@ -72,9 +72,7 @@ def test_each_refresh_uses_the_newest_refresh_token(there: PortalClient, provide
     assert provider.refreshed == 3
 
 
-def test_a_provider_that_gives_no_newer_refresh_token_keeps_the_old_one(
-    there: PortalClient, provider: Provider
-) -> None:
+def test_without_a_newer_refresh_token_the_old_one_stays(there: PortalClient, provider: Provider) -> None:
     provider.token_answer = {"refresh_token": None, "id_token": None}
     before = session()
 
@@ -85,7 +83,7 @@ def test_a_provider_that_gives_no_newer_refresh_token_keeps_the_old_one(
 
 
 @pytest.mark.parametrize("status", [400, 401])
-def test_whom_the_provider_no_longer_knows_is_out(
+def test_a_user_unknown_to_the_provider_is_signed_out(
     there: PortalClient, provider: Provider, status: int
 ) -> None:
     provider.answers[TOKENS] = (status, {}, b'{"error": "invalid_grant"}')
@@ -96,7 +94,7 @@ def test_whom_the_provider_no_longer_knows_is_out(
     assert reason() == "the provider no longer knows the sign-in"
 
 
-def test_an_answer_about_somebody_else_ends_the_sign_in(there: PortalClient, provider: Provider) -> None:
+def test_an_answer_about_another_user_ends_the_sign_in(there: PortalClient, provider: Provider) -> None:
     provider.claims["sub"] = "mallory-there"
 
     recheck_due()
@@ -133,7 +131,7 @@ FAILS: dict[str, Callable[[Provider], None]] = {
 
 
 @pytest.mark.parametrize("bend", FAILS.values(), ids=FAILS)
-def test_a_provider_that_fails_ends_nobody_and_is_an_event(
+def test_a_failing_provider_ends_no_sign_in_and_causes_an_event(
     there: PortalClient, provider: Provider, bend: Callable[[Provider], None]
 ) -> None:
     before = session()
@@ -162,7 +160,7 @@ def test_a_provider_that_is_down_ends_sign_ins_after_the_grace(
         assert reason() == "the provider could not be asked for too long"
 
 
-def test_a_portal_that_was_off_for_longer_than_the_grace_asks_before_it_ends_anybody(
+def test_a_portal_that_was_off_for_longer_than_the_grace_asks_before_it_ends_sign_ins(
     there: PortalClient, provider: Provider
 ) -> None:
     UpstreamSession.objects.update(checked_at=timezone.now() - timedelta(days=2))
@@ -172,7 +170,7 @@ def test_a_portal_that_was_off_for_longer_than_the_grace_asks_before_it_ends_any
     assert is_signed_in(there)
 
 
-def test_after_a_failure_the_same_sign_in_waits_its_turn(there: PortalClient, provider: Provider) -> None:
+def test_after_a_failure_the_same_sign_in_waits_for_its_turn(there: PortalClient, provider: Provider) -> None:
     provider.answers[TOKENS] = (503, {}, b"")
 
     assert [recheck_due() for _ in range(3)] == [1, 0, 0]
@@ -193,7 +191,7 @@ QUIET: dict[str, Callable[[], object]] = {
 
 
 @pytest.mark.parametrize("change", QUIET.values(), ids=QUIET)
-def test_a_portal_whose_sign_ins_cannot_become_due_looks_rarely(
+def test_without_sign_ins_that_can_become_due_the_portal_rarely_looks(
     there: PortalClient, change: Callable[[], object], django_assert_num_queries: Any
 ) -> None:
     with django_assert_num_queries(1):
@@ -204,7 +202,7 @@ def test_a_portal_whose_sign_ins_cannot_become_due_looks_rarely(
     assert not may_become_due()
 
 
-def test_a_lease_of_the_future_binds_nobody(there: PortalClient, provider: Provider) -> None:
+def test_a_lease_in_the_future_is_ignored(there: PortalClient, provider: Provider) -> None:
     UpstreamSession.objects.update(tried_at=timezone.now() + timedelta(hours=1))
 
     assert recheck_due() == 1
@@ -223,7 +221,9 @@ NOT_ASKED: dict[str, Callable[[], object]] = {
 
 
 @pytest.mark.parametrize("change", NOT_ASKED.values(), ids=NOT_ASKED)
-def test_nobody_is_asked_about(there: PortalClient, provider: Provider, change: Callable[[], object]) -> None:
+def test_the_provider_is_not_asked_about_such_a_sign_in(
+    there: PortalClient, provider: Provider, change: Callable[[], object]
+) -> None:
     change()
 
     assert recheck_due() == 0
@@ -247,7 +247,9 @@ def groups() -> set[str]:
     return set(User.objects.get().groups.values_list("name", flat=True))
 
 
-def says(id_token: dict[str, Any], userinfo: dict[str, Any] | None = None) -> Callable[[Provider], None]:
+def set_claims(
+    id_token: dict[str, Any], userinfo: dict[str, Any] | None = None
+) -> Callable[[Provider], None]:
     def bend(provider: Provider) -> None:
         provider.claims |= id_token
         provider.userinfo = userinfo or {}
@@ -272,21 +274,24 @@ def somebody_elses(provider: Provider) -> None:
 
 
 MIRRORED: dict[str, tuple[Callable[[Provider], None], bool]] = {
-    "still in the ID token": (says({"groups": ["crew", "x"]}), True),
-    "still in userinfo": (says({}, {"groups": ["crew"]}), True),
-    "taken, by the ID token": (says({"groups": ["x"]}), False),
-    "taken, by userinfo": (says({}, {"groups": ["x"]}), False),
-    "taken, by an empty list": (says({}, {"groups": []}), False),
-    "taken in userinfo, which goes before the ID token": (says({"groups": ["crew"]}, {"groups": []}), False),
-    "no such claim in all there is": (says({}), False),
-    "taken, without a new ID token": (without_id_token(says({}, {"groups": ["x"]})), False),
-    "left out of the ID token": (says({"_claim_names": {"groups": "src1"}}), True),
-    "left out of userinfo": (says({}, {"hasgroups": True}), True),
-    "left out of the ID token, taken in userinfo": (
-        says({"_claim_names": {"groups": "src1"}}, {"groups": ["x"]}),
+    "still in the ID token": (set_claims({"groups": ["crew", "x"]}), True),
+    "still in userinfo": (set_claims({}, {"groups": ["crew"]}), True),
+    "taken, by the ID token": (set_claims({"groups": ["x"]}), False),
+    "taken, by userinfo": (set_claims({}, {"groups": ["x"]}), False),
+    "taken, by an empty list": (set_claims({}, {"groups": []}), False),
+    "taken in userinfo, which goes before the ID token": (
+        set_claims({"groups": ["crew"]}, {"groups": []}),
         False,
     ),
-    "no such claim in userinfo, without a new ID token": (without_id_token(says({})), True),
+    "no such claim in all there is": (set_claims({}), False),
+    "taken, without a new ID token": (without_id_token(set_claims({}, {"groups": ["x"]})), False),
+    "left out of the ID token": (set_claims({"_claim_names": {"groups": "src1"}}), True),
+    "left out of userinfo": (set_claims({}, {"hasgroups": True}), True),
+    "left out of the ID token, taken in userinfo": (
+        set_claims({"_claim_names": {"groups": "src1"}}, {"groups": ["x"]}),
+        False,
+    ),
+    "no such claim in userinfo, without a new ID token": (without_id_token(set_claims({})), True),
     "no such claim in the ID token, without userinfo": (without_userinfo, True),
     "userinfo of somebody else": (somebody_elses, True),
 }
@@ -306,16 +311,16 @@ def test_a_mirrored_group_follows_what_the_provider_says(
     assert groups() == ({"crew", "own"} if stays else {"own"})
 
 
-def test_a_group_that_was_given_there_is_given_here(there: PortalClient, provider: Provider) -> None:
+def test_a_group_assigned_at_the_provider_is_assigned_here(there: PortalClient, provider: Provider) -> None:
     mapped("groups", "crew", "crew")
-    says({"groups": ["crew"]})(provider)
+    set_claims({"groups": ["crew"]})(provider)
 
     recheck_due()
 
     assert groups() == {"crew"}
 
 
-def test_a_group_that_is_only_added_is_never_taken(there: PortalClient, provider: Provider) -> None:
+def test_a_group_that_is_only_added_is_never_removed(there: PortalClient, provider: Provider) -> None:
     mapped("groups", "crew", "crew", "add")
     mapped("groups", "boss", "boss")
     in_groups("crew", "boss")
@@ -325,7 +330,7 @@ def test_a_group_that_is_only_added_is_never_taken(there: PortalClient, provider
     assert groups() == {"crew"}
 
 
-def test_what_is_taken_is_taken_from_applications_too(there: PortalClient, provider: Provider) -> None:
+def test_applications_no_longer_receive_a_removed_group(there: PortalClient, provider: Provider) -> None:
     mapped("groups", "crew", "crew")
     in_groups("crew")
     ApplicationFactory(origins=[WIKI], groups=["crew"])
@@ -337,7 +342,7 @@ def test_what_is_taken_is_taken_from_applications_too(there: PortalClient, provi
     assert (before, ask(facts(f"{WIKI}/", cookie=cookie)).status) == (200, 403)
 
 
-def test_userinfo_that_cannot_be_read_is_an_event_and_keeps_the_new_tokens(
+def test_unreadable_userinfo_causes_an_event_and_keeps_the_new_tokens(
     there: PortalClient, provider: Provider
 ) -> None:
     mapped("groups", "crew", "crew")
@@ -350,9 +355,7 @@ def test_userinfo_that_cannot_be_read_is_an_event_and_keeps_the_new_tokens(
     assert "userinfo" in AuditEvent.objects.get(kind="upstream_not_asked").reason
 
 
-def test_nobody_is_asked_for_userinfo_without_a_mirrored_group(
-    there: PortalClient, provider: Provider
-) -> None:
+def test_without_a_mirrored_group_userinfo_is_not_requested(there: PortalClient, provider: Provider) -> None:
     mapped("groups", "crew", "crew", "add")
     provider.asked.clear()
 
@@ -364,7 +367,7 @@ def test_nobody_is_asked_for_userinfo_without_a_mirrored_group(
 # ---- providers that fail ----
 
 
-def test_one_provider_that_fails_keeps_no_other_waiting(
+def test_a_failing_provider_delays_no_other(
     there: PortalClient, other_browser: PortalClient, provider: Provider, upstream: Upstream
 ) -> None:
     second = Provider()
@@ -382,7 +385,7 @@ def test_one_provider_that_fails_keeps_no_other_waiting(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_refresh_does_not_bring_back_what_a_sign_out_emptied(
+def test_a_refresh_does_not_restore_tokens_deleted_by_a_sign_out(
     there: PortalClient, provider: Provider
 ) -> None:
     def answer_late(handler: Any) -> None:
@@ -402,10 +405,8 @@ def test_a_refresh_does_not_bring_back_what_a_sign_out_emptied(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_an_answer_that_comes_after_somebody_else_asked_is_not_written(
-    there: PortalClient, provider: Provider
-) -> None:
-    """A process that slept: by now another holds the lease, and a newer refresh token."""
+def test_an_answer_older_than_another_processs_is_not_stored(there: PortalClient, provider: Provider) -> None:
+    """This process slept. Meanwhile, another one took the lease and stored a newer refresh token."""
     mapped("groups", "crew", "crew")
     in_groups("crew")
     honest = provider._refreshed
@@ -432,7 +433,7 @@ OVER: dict[str, Callable[[], object]] = {
 
 
 @pytest.mark.parametrize("change", OVER.values(), ids=OVER)
-def test_a_refresh_asks_nothing_where(
+def test_a_refresh_sends_no_request_if(
     there: PortalClient, provider: Provider, change: Callable[[], object]
 ) -> None:
     change()
@@ -441,7 +442,7 @@ def test_a_refresh_asks_nothing_where(
     assert provider.refreshed == 0
 
 
-def test_a_provider_that_fails_is_asked_about_nobody_else_in_this_round(
+def test_a_failing_provider_is_asked_about_one_sign_in_in_each_round(
     there: PortalClient, other_browser: PortalClient, provider: Provider
 ) -> None:
     sign_in(other_browser, provider, {"sub": "bob-there", "preferred_username": "bob"})
@@ -451,7 +452,7 @@ def test_a_provider_that_fails_is_asked_about_nobody_else_in_this_round(
     assert [recheck_due(), recheck_due(), recheck_due()] == [1, 1, 0]
 
 
-def test_whoever_waited_longest_is_asked_about_first(
+def test_the_sign_in_that_waited_longest_is_rechecked_first(
     there: PortalClient, other_browser: PortalClient, provider: Provider
 ) -> None:
     sign_in(other_browser, provider, {"sub": "bob-there", "preferred_username": "bob"})
@@ -466,9 +467,7 @@ def test_whoever_waited_longest_is_asked_about_first(
     assert UpstreamSession.objects.get(subject="bob-there").tried_at is not None
 
 
-def test_tokens_that_are_only_renewed_end_nobody_when_the_provider_is_down(
-    there: PortalClient, provider: Provider
-) -> None:
+def test_failing_to_renew_tokens_ends_no_sign_in(there: PortalClient, provider: Provider) -> None:
     Upstream.objects.update(recheck_every=0)
     UpstreamSession.objects.update(
         wants_tokens=True, expires_at=timezone.now(), checked_at=timezone.now() - timedelta(days=9)
@@ -484,7 +483,7 @@ def test_tokens_that_are_only_renewed_end_nobody_when_the_provider_is_down(
     [(1, True, 1), (16, True, 0), (1, False, 0)],
     ids=["used", "unused", "unwanted"],
 )
-def test_tokens_are_renewed_for_who_uses_them(
+def test_tokens_are_renewed_only_if_they_are_wanted_and_in_use(
     there: PortalClient, provider: Provider, minutes: int, wanted: bool, asked: int
 ) -> None:
     Upstream.objects.update(recheck_every=0)
@@ -495,9 +494,7 @@ def test_tokens_are_renewed_for_who_uses_them(
 
 
 @pytest.mark.parametrize("field", ["ended_at", "expires_at"])
-def test_tokens_of_sign_ins_that_are_over_are_emptied(
-    there: PortalClient, provider: Provider, field: str
-) -> None:
+def test_tokens_of_ended_sign_ins_are_deleted(there: PortalClient, provider: Provider, field: str) -> None:
     SignIn.objects.update(**{field: timezone.now() - timedelta(minutes=50)})
     assert delete_ended_tokens() == 0
     SignIn.objects.update(**{field: timezone.now() - timedelta(hours=2)})
@@ -519,7 +516,7 @@ def test_without_a_cache_providers_are_asked_all_the_same(
     assert not AuditEvent.objects.filter(kind="upstream_not_asked").exists()
 
 
-def test_the_events_of_a_provider_that_stays_down_are_few(there: PortalClient, provider: Provider) -> None:
+def test_a_provider_that_stays_down_causes_few_events(there: PortalClient, provider: Provider) -> None:
     provider.answers[TOKENS] = (503, {}, b"")
     for _ in range(5):
         UpstreamSession.objects.update(tried_at=None)
@@ -528,7 +525,7 @@ def test_the_events_of_a_provider_that_stays_down_are_few(there: PortalClient, p
     assert AuditEvent.objects.filter(kind="upstream_not_asked").count() == 1
 
 
-def test_metadata_that_cannot_be_read_is_a_failure_too(there: PortalClient, provider: Provider) -> None:
+def test_unreadable_metadata_counts_as_a_failure_too(there: PortalClient, provider: Provider) -> None:
     metadata.forget_all()
     cache.clear()
     provider.answers["/.well-known/openid-configuration"] = (500, {}, b"")

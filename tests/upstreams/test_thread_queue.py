@@ -1,4 +1,4 @@
-"""The queue before the threads that wait for providers, and those threads' places."""
+"""The queue before the threads that wait for providers, and the number of those threads."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ LINES: dict[str, tuple[str, bytes, str | None]] = {
 
 
 @pytest.mark.parametrize(("path", "query", "line"), LINES.values(), ids=LINES)
-def test_who_waits_in_which_line(path: str, query: bytes, line: str | None) -> None:
+def test_requests_wait_in_the_line_of_their_provider(path: str, query: bytes, line: str | None) -> None:
     assert line_of(path, query) == line
 
 
@@ -65,7 +65,7 @@ def test_no_number_of_slow_providers_takes_all_threads() -> None:
     assert asyncio.run(story())
 
 
-def test_everybody_gets_a_turn_in_order() -> None:
+def test_requests_get_their_turn_in_order() -> None:
     async def story() -> list[int]:
         queue, served = ThreadQueue(4), []
 
@@ -81,7 +81,7 @@ def test_everybody_gets_a_turn_in_order() -> None:
     assert asyncio.run(story()) == list(range(200))
 
 
-def test_who_waits_too_long_is_turned_away_and_leaves_no_trace() -> None:
+def test_a_request_that_waits_too_long_is_refused_and_leaves_no_trace() -> None:
     async def story() -> tuple[bool, bool]:
         queue, done = ThreadQueue(2, wait=0.05), asyncio.Event()
         [first] = begun(hold(queue, "campus", done))
@@ -94,7 +94,7 @@ def test_who_waits_too_long_is_turned_away_and_leaves_no_trace() -> None:
     assert asyncio.run(story()) == (False, True)
 
 
-def test_a_provider_that_hangs_keeps_nobody_in_the_queue(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hanging_provider_keeps_no_other_request_in_the_queue(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(thread_queue, "SLOW_AFTER", 0.0)
 
     async def story() -> list[bool]:
@@ -110,7 +110,7 @@ def test_a_provider_that_hangs_keeps_nobody_in_the_queue(monkeypatch: pytest.Mon
     assert admitted[-8:] == [False] * 8
 
 
-def test_a_visitor_who_goes_away_frees_the_place_in_the_queue() -> None:
+def test_a_client_that_disconnects_leaves_the_queue() -> None:
     async def story() -> bool:
         queue, done = ThreadQueue(2), asyncio.Event()
         first, waits, goes, last = begun(*(hold(queue, "campus", done) for _ in range(4)))
@@ -136,7 +136,7 @@ def test_the_queue_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert asyncio.run(story()) == [True, True, True, True, False, False]
 
 
-# ---- places of threads ------------------------------------------------------------------------------------
+# ---- the number of threads --------------------------------------------------------------------------------
 
 
 def test_few_threads_work_while_many_wait(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -153,7 +153,7 @@ def test_few_threads_work_while_many_wait(monkeypatch: pytest.MonkeyPatch) -> No
             with counting:
                 working -= 1
             with provider_threads.waiting():
-                everybody.wait(60)  # each waits at the same time as all others
+                everybody.wait(60)  # each waits while all others wait
         return [b"done"]
 
     application = provider_threads.limit_working_threads(work)
@@ -164,7 +164,7 @@ def test_few_threads_work_while_many_wait(monkeypatch: pytest.MonkeyPatch) -> No
     assert most <= 2
 
 
-def test_a_request_waits_for_all_its_answers_together_no_longer_than_the_limit(
+def test_a_request_waits_for_all_its_answers_within_one_limit(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(provider_threads, "WAITING_WITHIN", 5.0)

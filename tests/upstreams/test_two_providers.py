@@ -1,4 +1,4 @@
-"""Two real providers side by side, behind a real nginx, in a real browser: one person, one protected site."""
+"""Two real providers behind a real nginx, in a real browser: one user and one protected site."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.upstreams.real import add_upstream, start_oidc_provider
 pytestmark = [pytest.mark.browser, pytest.mark.proxy]
 
 HOSTS = {"campus": "127.0.0.3", "clinic": "127.0.0.4"}
-"""Addresses of their own: cookies know no ports, and one provider's would be the other's."""
+"""Separate addresses, because cookies are shared by all ports of a host."""
 
 
 @dataclass
@@ -82,7 +82,9 @@ def users_seen(installation: Installation) -> list[str]:
     ]
 
 
-def test_first_sign_in_link_sign_out_and_back(installation: Installation, page: Page) -> None:
+def test_a_user_signs_in_links_the_other_provider_and_signs_in_with_it(
+    installation: Installation, page: Page
+) -> None:
     first, second = installation.app("/first?x=1"), installation.app("/second")
     page.goto(first)
     expect(page.get_by_role("link", name="Sign in with Clinic")).to_be_visible()
@@ -103,14 +105,14 @@ def test_first_sign_in_link_sign_out_and_back(installation: Installation, page: 
     line = "; ".join(f"{cookie['name']}={cookie['value']}" for cookie in cookies)
     assert installation.proxy.ask("/data", headers=FETCH | {"Cookie": line}).status == 401
 
-    # The other provider still knows the browser, as somebody of another name there.
+    # The other provider still knows the browser, as a user with another name.
     page.goto(second)
     page.get_by_role("link", name="Sign in with Clinic").click()
     expect(page).to_have_url(second)
     assert users_seen(installation) == ["robin"]
 
 
-def test_a_name_at_two_providers_is_two_people(installation: Installation, chromium: Browser) -> None:
+def test_the_same_name_at_two_providers_is_two_users(installation: Installation, chromium: Browser) -> None:
     seen = []
     for slug in HOSTS:
         context = chromium.new_context()

@@ -1,4 +1,4 @@
-"""Databases of both kinds, and nothing left of what other tests counted."""
+"""Databases of both kinds, without counts of other tests."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.front.conftest import pattern  # noqa: F401
 
 @pytest.fixture(autouse=True)
 def nothing_counted() -> Iterator[None]:
-    """Let no test find what another's checks left behind."""
+    """Remove the counts of other tests' checks."""
     usage.clear()
     writer.clear()
     yield

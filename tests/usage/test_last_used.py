@@ -1,4 +1,4 @@
-"""The lists of who can open an application say when each person last did."""
+"""The lists of users who can open an application show the day of each user's last request."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def used(application: Application, user: User, rule: int, day: date, allowed: in
     )
 
 
-def test_each_line_has_the_last_day_of_its_path(wiki: Application, alice: User, carols: Client) -> None:
+def test_each_line_has_the_last_day_for_its_path(wiki: Application, alice: User, carols: Client) -> None:
     UserFactory(username="anna", groups=["staff"])
     admin = RuleFactory(application=wiki, path="/admin", groups=["staff"])
     used(wiki, alice, wiki.rules.get(path="/").pk, date(2026, 3, 4))

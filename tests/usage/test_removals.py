@@ -1,4 +1,4 @@
-"""The button beside a finding removes just that access, once its effect was shown. The journal undoes it."""
+"""The button next to a finding removes only that access, after showing the effect. It can be undone."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.usefixtures("database")
 
 @pytest.fixture
 def site(database: None) -> Application:  # noqa: F811
-    """Return an application that una alone uses; vera and walt are in its group, and xena is named in it."""
+    """Return an application that only una uses. vera and walt are in its group, and its rule names xena."""
     for name in ("una", "vera", "walt"):
         UserFactory(username=name, groups=["crew"])
     site: Application = ApplicationFactory(name="Site", origins=["https://site.example.com"], groups=["crew"])
@@ -62,13 +62,13 @@ def lost(response: Any) -> set[tuple[str, str]]:
     }
 
 
-def take_back(client: Client) -> Any:
+def undo_removal(client: Client) -> Any:
     url = f"/admin/authgate/journalentry/{JournalEntry.objects.latest('pk').pk}/undo/"
     return confirm(client, client.get(url))
 
 
 def access(site: Application) -> tuple[Any, ...]:
-    """Return what the rules of an application name, and who is in groups."""
+    """Return the users and groups in an application's rules, and the members of groups."""
     rules = site.rules.order_by("pk")
     return (
         list(rules.values_list("path", "groups__name").order_by("path", "groups__name")),
@@ -91,7 +91,7 @@ def test_each_finding_has_a_button_that_leads_to_its_removal(site: Application, 
         assert carlas.get(url).status_code == 200, url
 
 
-def test_people_who_never_came_leave_the_rules_and_groups(site: Application, carlas: Client) -> None:
+def test_users_who_never_came_are_removed_from_rules_and_groups(site: Application, carlas: Client) -> None:
     before = access(site)
 
     asked = carlas.get(page(site, "people"))
@@ -106,7 +106,7 @@ def test_people_who_never_came_leave_the_rules_and_groups(site: Application, car
     assert not Group.objects.get(name="operators").user_set.exists()
     assert not site.rules.filter(users__isnull=False).exists()
     assert AuditEvent.objects.filter(kind="changed", subject="Site", actor="carla").count() == 1
-    assert take_back(carlas).status_code == 302
+    assert undo_removal(carlas).status_code == 302
     assert access(site) == before
 
 
@@ -118,7 +118,7 @@ def test_a_membership_that_opens_another_application_shows_it(site: Application,
     assert {each.name for each in asked.context["effect"].lost} == {"Site", "Other"}
 
 
-def test_a_group_leaves_the_rule_only(site: Application, carlas: Client) -> None:
+def test_a_group_is_removed_only_from_the_rule(site: Application, carlas: Client) -> None:
     before, admin = access(site), site.rules.get(path="/admin")
 
     asked = carlas.get(page(site, "group", admin.pk, Group.objects.get(name="operators").pk))
@@ -127,25 +127,25 @@ def test_a_group_leaves_the_rule_only(site: Application, carlas: Client) -> None
     confirm(carlas, asked)
     assert list(admin.groups.values_list("name", flat=True)) == ["crew"]
     assert User.objects.get(username="olaf").groups.exists()
-    assert take_back(carlas).status_code == 302
+    assert undo_removal(carlas).status_code == 302
     assert access(site) == before
 
 
-def test_a_rule_goes_and_what_it_kept_closed_is_shown(site: Application, carlas: Client) -> None:
+def test_removing_a_rule_shows_what_it_kept_closed(site: Application, carlas: Client) -> None:
     before, old = access(site), site.rules.get(path="/old")
 
     asked = carlas.get(page(site, "rule", old.pk))
 
     assert "Rule /old → crew" in asked.content.decode()
-    # Without the rule, the one for the whole site decides about its path, which also names xena.
+    # Without the rule, the rule for the whole site applies to its path, and it also names xena.
     assert {person.username for each in asked.context["effect"].gained for person in each.people} == {"xena"}
     confirm(carlas, asked)
     assert not site.rules.filter(path="/old").exists()
-    assert take_back(carlas).status_code == 302
+    assert undo_removal(carlas).status_code == 302
     assert access(site) == before
 
 
-def test_who_came_meanwhile_stays(site: Application, carlas: Client) -> None:
+def test_a_user_who_came_meanwhile_stays(site: Application, carlas: Client) -> None:
     asked = carlas.get(page(site, "people"))
     used(site, User.objects.get(username="vera"), site.rules.get(path="/"))
 
@@ -157,7 +157,7 @@ def test_who_came_meanwhile_stays(site: Application, carlas: Client) -> None:
     assert User.objects.get(username="vera").groups.exists()
 
 
-def test_a_finding_that_is_over_removes_nothing(site: Application, carlas: Client) -> None:
+def test_an_outdated_finding_removes_nothing(site: Application, carlas: Client) -> None:
     old = site.rules.get(path="/old")
     used(site, User.objects.get(username="una"), old)
 
@@ -171,7 +171,7 @@ def test_a_finding_that_is_over_removes_nothing(site: Application, carlas: Clien
 @pytest.mark.parametrize(
     "query", ["kind=all", "kind=rule&rule=x", "kind=rule&rule=-1", "kind=rule&rule=9" + "9" * 30]
 )
-def test_odd_queries(site: Application, carlas: Client, query: str) -> None:
+def test_odd_queries_cause_no_error(site: Application, carlas: Client, query: str) -> None:
     assert carlas.get(f"/admin/authgate/application/{site.pk}/unused-access/?{query}").status_code == 404
 
 
@@ -201,7 +201,7 @@ def test_staff_need_the_permissions_of_the_same_change_by_hand(
     assert browser_of(User.objects.get(pk=sam.pk)).get(url).status_code == 200
 
 
-def test_staff_remove_nobody_with_administration_rights(
+def test_staff_do_not_remove_users_with_administration_rights(
     site: Application, browser_of: Callable[[User], Client]
 ) -> None:
     walt = User.objects.get(username="walt")
@@ -218,7 +218,7 @@ def test_staff_remove_nobody_with_administration_rights(
     assert not User.objects.get(username="vera").groups.exists()
 
 
-def test_what_the_journal_could_not_take_back_is_left_for_another_time(
+def test_a_removal_that_the_journal_could_not_undo_is_not_done(
     site: Application, carlas: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("authgate.usage.removals.ROWS_LIMIT", 2)

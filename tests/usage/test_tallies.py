@@ -1,4 +1,4 @@
-"""Tallies of answers: each answer that was sent is counted once, whatever collects them meanwhile."""
+"""Tallies of answers: each answer is counted once, even if the counts are collected meanwhile."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_counting_goes_on_after_collections_without_a_check(counting: Feed) -> N
     connection.close()
 
 
-def test_a_rule_compiled_again_is_counted_as_before(counting: Feed) -> None:
+def test_a_recompiled_rule_keeps_its_count(counting: Feed) -> None:
     connection, known = Connection(), check_bytes(COOKIE)
     ask_all(connection, known, known)
     fill(counting.memory)
@@ -70,7 +70,7 @@ def test_a_rule_compiled_again_is_counted_as_before(counting: Feed) -> None:
     connection.close()
 
 
-def test_a_wrong_credential_is_a_refusal_of_nobody(counting: Feed) -> None:
+def test_a_wrong_credential_is_a_refusal_without_a_user(counting: Feed) -> None:
     counting.memory.session = lambda key, now: None  # type: ignore[method-assign]
     connection = Connection()
     ask_all(connection, check_bytes(**API))
@@ -80,7 +80,7 @@ def test_a_wrong_credential_is_a_refusal_of_nobody(counting: Feed) -> None:
 
 
 @pytest.mark.parametrize(("method", "counted"), [("MKCOL", OTHER), ("get", OTHER), ("", ""), (None, "")])
-def test_methods_beyond_the_usual_are_counted_together(method: str | None, counted: str) -> None:
+def test_unusual_methods_are_counted_together(method: str | None, counted: str) -> None:
     tallies = Tallies()
 
     tallies.once(1, NOBODY, Decision(REFUSE, "x"), method, REFUSED).count += 1
@@ -89,7 +89,7 @@ def test_methods_beyond_the_usual_are_counted_together(method: str | None, count
     assert {key[3] for key in tallies.collect()} == {counted}
 
 
-def test_strangers_need_few_tallies_whatever_they_send() -> None:
+def test_strangers_create_few_tallies_whatever_they_send() -> None:
     tallies = Tallies()
 
     for number in range(1_000):
@@ -99,7 +99,7 @@ def test_strangers_need_few_tallies_whatever_they_send() -> None:
     assert tallies.collect().total() == 1_000
 
 
-def test_nothing_is_lost_while_another_thread_collects() -> None:
+def test_no_count_is_lost_while_another_thread_collects() -> None:
     tallies, answer, found, is_over = Tallies(), _Answer(), Counter[Any](), threading.Event()
 
     def collect() -> None:
@@ -121,7 +121,7 @@ def test_nothing_is_lost_while_another_thread_collects() -> None:
 
 
 class _Answer:
-    """What a kept answer is to its tally."""
+    """The part of a kept answer that its tally needs."""
 
     def __init__(self) -> None:
         self.tally = Tallies().kept(1, 1, Decision(ALLOW, "other"), "GET")

@@ -1,4 +1,4 @@
-"""Access that nobody used: what is found, what is not, and who may see it."""
+"""Unused access: what is found, what is not, and who may see it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def found(client: Client, days: int = 90) -> set[tuple[str, ...]]:
     return {(row["kind"], row["application"], row["path"], row["group"], row["people"]) for row in rows}
 
 
-def test_rules_groups_and_people_without_use_are_found(
+def test_unused_rules_groups_and_users_are_found(
     wiki: Application, alice: User, bob: User, carols: Client
 ) -> None:
     UserFactory(username="anna", groups=["staff"])
@@ -52,14 +52,16 @@ def test_rules_groups_and_people_without_use_are_found(
     }
 
 
-def test_use_of_long_ago_does_not_count(wiki: Application, alice: User, carols: Client) -> None:
+def test_use_long_ago_does_not_count(wiki: Application, alice: User, carols: Client) -> None:
     used(wiki, alice.pk, wiki.rules.get().pk, days_ago=40)
 
     assert found(carols) == set()
     assert found(carols, days=30) == {("rule", "Wiki", "/", "", "0"), ("people", "Wiki", "", "", "1")}
 
 
-def test_visitors_use_a_rule_but_no_group_of_it(wiki: Application, alice: User, carols: Client) -> None:
+def test_use_by_visitors_counts_for_a_rule_but_not_for_its_groups(
+    wiki: Application, alice: User, carols: Client
+) -> None:
     rule = RuleFactory(application=wiki, path="/open", who="everyone")
     used(wiki, 0, rule.pk)
     used(wiki, alice.pk, wiki.rules.get(path="/").pk)
@@ -86,7 +88,7 @@ def test_the_page_links_to_what_can_be_changed(wiki: Application, alice: User, c
     assert "The portal has not counted any request yet" in page
 
 
-def test_the_list_of_people_leaves_out_those_who_used_it(
+def test_the_list_of_users_leaves_out_those_who_used_their_access(
     wiki: Application, alice: User, carols: Client
 ) -> None:
     UserFactory(username="anna", groups=["staff"])
@@ -113,13 +115,13 @@ def test_odd_input_shows_the_page(query: str, wiki: Application, carols: Client)
     assert carols.get(f"{PAGE}?{query}").status_code == 200
 
 
-def test_names_are_no_formulas(carols: Client) -> None:
+def test_names_in_the_export_are_not_formulas(carols: Client) -> None:
     ApplicationFactory(name="=1+1", origins=["https://x.example.com"], groups=["staff"])
 
     assert {row[1] for row in found(carols)} == {"'=1+1"}
 
 
-def test_many_applications_take_no_more_queries(wiki: Application, carols: Client) -> None:
+def test_many_applications_make_no_more_queries(wiki: Application, carols: Client) -> None:
     def queries() -> int:
         with CaptureQueriesContext(connection) as captured:
             carols.get(PAGE)

@@ -1,4 +1,4 @@
-"""Rules that only watch: they change no answer, and what they would have done is counted."""
+"""Rules on trial: they change no answer, and the changes that they would make are counted."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def answer_of(application: Any, subject: Subject | None, request: tuple[str, str
     subjects,
     st.lists(asked, min_size=1, max_size=4),
 )
-def test_rules_that_only_watch_change_no_octet_of_any_answer(
+def test_rules_on_trial_change_no_byte_of_any_answer(
     deciding: list[Any], watching: list[Any], named: dict[int, str], subject: Any, requests: list[Any]
 ) -> None:
     rules = [(rule, False) for rule in deciding]
@@ -121,7 +121,7 @@ def test_rules_that_only_watch_change_no_octet_of_any_answer(
 
 
 @pytest.mark.parametrize("value", [2, "", "t", 0, 1])
-def test_a_mark_that_cannot_be_read_grants_nothing(value: Any) -> None:
+def test_a_rule_with_an_unreadable_trial_mark_grants_nothing(value: Any) -> None:
     rule = ["/", False, "", "", "everyone", False, None, False, None]
 
     application = compiled([(rule, value)], {})
@@ -142,7 +142,7 @@ def write() -> None:
 
 
 @pytest.mark.django_db
-def test_each_change_is_counted_by_person(wiki: Application, alice: User, bob: User) -> None:
+def test_each_change_is_counted_by_user(wiki: Application, alice: User, bob: User) -> None:
     alices, bobs = signed_in(alice), signed_in(bob)
     narrower = RuleFactory(application=wiki, path="/admin", who="chosen", groups=["admins"], only_watch=True)
     wider = RuleFactory(application=wiki, path="/", who="chosen", groups=["guests"], only_watch=True)
@@ -208,7 +208,7 @@ def test_requests_beyond_the_limit_are_counted_as_not_compared(wiki: Application
 
 
 @pytest.mark.django_db
-def test_filters_of_the_check_count_for_both(wiki: Application, bob: User) -> None:
+def test_the_checks_filters_apply_with_and_without_the_trial(wiki: Application, bob: User) -> None:
     RuleFactory(application=wiki, path="/", who="chosen", groups=["guests"], only_watch=True)
     [trial] = loader.load_trials([wiki.pk])
     subject = loader.subject_of(bob)
@@ -219,14 +219,14 @@ def test_filters_of_the_check_count_for_both(wiki: Application, bob: User) -> No
 
 
 @pytest.mark.django_db
-def test_the_last_rule_that_decides_nothing_opens_nothing(alice: User, bob: User, wiki: Application) -> None:
+def test_an_application_with_only_rules_on_trial_is_closed(alice: User, bob: User, wiki: Application) -> None:
     wiki.rules.update(only_watch=True)
 
     assert ask("/", signed_in(alice)) == 403
 
 
 @pytest.mark.django_db
-def test_a_request_for_access_is_not_granted_by_a_rule_that_only_watches(
+def test_a_rule_on_trial_does_not_grant_a_request_for_access(
     wiki: Application, alice: User, bob: User
 ) -> None:
     rule = wiki.rules.get()
@@ -241,7 +241,7 @@ def test_a_request_for_access_is_not_granted_by_a_rule_that_only_watches(
 
 
 @pytest.mark.django_db
-def test_without_the_column_trials_are_out_of_the_way(wiki: Application, alice: User) -> None:
+def test_migrating_backwards_disarms_rules_on_trial(wiki: Application, alice: User) -> None:
     trial = RuleFactory(application=wiki, path="/admin", who="everyone", only_watch=True)
     migration = import_module("authgate.migrations.0021_trial_rules")
 
@@ -260,7 +260,7 @@ def url(wiki: Application) -> str:
 
 
 @pytest.mark.django_db
-def test_the_page_names_people_and_says_what_it_is_based_on(
+def test_the_page_names_users_and_its_basis(
     wiki: Application, alice: User, bob: User, carols: Client
 ) -> None:
     RuleFactory(

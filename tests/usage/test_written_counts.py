@@ -1,4 +1,4 @@
-"""Counts in the database: written in batches, added up over processes and days, and deleted with a user."""
+"""Counts in the database: written in batches, summed over processes and days, and deleted with a user."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_many_rows_take_several_statements(database: Database) -> None:
         }
 
 
-def test_what_the_database_refused_is_written_later(database: Database, monkeypatch: Any) -> None:
+def test_counts_that_the_database_refused_are_written_later(database: Database, monkeypatch: Any) -> None:
     tallies = Tallies()
     writer = UsageWriter(tallies)
     with database.connected():
@@ -108,7 +108,7 @@ def ask(method: str = "GET", cookie: str = "", path: str = "/") -> int:
 
 
 @pytest.mark.django_db
-def test_the_view_counts_as_well(wiki: Application, alice: User, bob: User) -> None:
+def test_checks_answered_by_the_view_are_counted_too(wiki: Application, alice: User, bob: User) -> None:
     rule = wiki.rules.get().pk
     alices, bobs = signed_in(alice), signed_in(bob)
 
@@ -126,7 +126,7 @@ def test_the_view_counts_as_well(wiki: Application, alice: User, bob: User) -> N
 
 
 @pytest.mark.django_db
-def test_endpoints_and_explanations_are_no_requests(wiki: Application, carol: User, browser_of: Any) -> None:
+def test_endpoints_and_explanations_are_not_counted(wiki: Application, carol: User, browser_of: Any) -> None:
     browser: Client = browser_of(carol)
     endpoint("/authgate/start", WIKI)
     answered = browser.post(
@@ -142,7 +142,7 @@ def test_endpoints_and_explanations_are_no_requests(wiki: Application, carol: Us
 
 
 @pytest.mark.django_db
-def test_readers_add_up_and_find_the_last_day(wiki: Application, django_assert_num_queries: Any) -> None:
+def test_readers_sum_counts_and_find_the_last_day(wiki: Application, django_assert_num_queries: Any) -> None:
     first, last = date(2026, 5, 1), date(2026, 5, 9)
     for day, person, rule, allowed, refused in (
         (first, 1, 4, 3, 0),
@@ -187,7 +187,7 @@ def test_a_deleted_user_leaves_no_counts(alice: User, wiki: Application) -> None
 
 
 @pytest.mark.django_db
-def test_a_count_of_an_application_that_is_gone_breaks_no_batch(wiki: Application) -> None:
+def test_a_count_of_a_deleted_application_breaks_no_batch(wiki: Application) -> None:
     tallies = Tallies()
     tallies.kept(987_654, 1, ADMITTED, "GET").count += 1
     count(tallies, 1)

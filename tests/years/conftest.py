@@ -1,4 +1,4 @@
-"""Databases of both kinds, and a clock that travels."""
+"""Databases of both kinds, and a clock that can be moved."""
 
 from __future__ import annotations
 

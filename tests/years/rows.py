@@ -1,4 +1,4 @@
-"""Rows that a portal writes in a day, dated by the clock of the moment."""
+"""Rows that a portal writes in a day, dated by the clock."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ DAY = timedelta(days=1)
 
 
 def sign_in(user: User, *, ended: bool = True, keep: bool = False) -> SignIn:
-    """Return a sign-in of now that lasts twelve hours, or 30 days."""
+    """Return a new sign-in that lasts twelve hours, or 30 days."""
     now = timezone.now()
     return SignIn(
         user=user,
@@ -137,7 +137,7 @@ def client(name: str = "wiki") -> Client:
 
 
 def grant(parent: SignIn, *, offline: bool = False, ended: bool = False, to: Client | None = None) -> Grant:
-    """Create a grant with its code and tokens; the refresh token is good for a day."""
+    """Create a grant with its code and tokens. The refresh token is valid for a day."""
     now = timezone.now()
     made = Grant.objects.create(
         client=to or client(), sign_in=parent, sid=os.urandom(16).hex(), subject=str(parent.user.uuid),

@@ -1,4 +1,4 @@
-"""Backup, restore and move, on both databases: every row is the same, and nobody is signed in who was not."""
+"""Backup, restore and move, on both databases: every row is the same, and no user is signed in by it."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ def var(settings: Settings, tmp_path: Path) -> None:
 
 @pytest.fixture
 def migrated_from_nothing(lazy_states: None) -> None:  # noqa: F811
-    """Stand for a copy whose tables are made by its migrations alone."""
+    """Stand for a copy with tables that only its migrations created."""
 
 
 @pytest.fixture(autouse=True)
 def tables_at_hand(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, pattern: Path) -> None:
-    """Fill a new SQLite file with all tables before it is migrated, which takes seconds otherwise."""
+    """Fill a new SQLite file with all tables before its migration, which would take seconds."""
 
     def call(command: str, *arguments: Any, **options: Any) -> None:
         settings = connections[copies.COPY].settings_dict
@@ -60,7 +60,7 @@ def tables_at_hand(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPat
 
 @pytest.fixture
 def filled(people: Cast) -> Cast:
-    """Rows of each kind of column: secrets, bytes, JSON, many-to-many, addresses."""
+    """Return rows with each kind of column: secrets, bytes, JSON, many-to-many, addresses."""
     UpstreamFactory(name="A provider", client_secret="a secret")
     parent = SignIn.objects.filter(user=people.alice)[0]
     rows.grant(parent, offline=True)
@@ -99,7 +99,7 @@ def test_a_backup_overwrites_no_file(filled: Cast, tmp_path: Path) -> None:
         backup(tmp_path)
 
 
-def test_a_difference_in_any_column_is_noticed(filled: Cast, tmp_path: Path) -> None:
+def test_a_difference_in_any_column_is_found(filled: Cast, tmp_path: Path) -> None:
     path = backup(tmp_path)
     with closing(sqlite3.connect(path)) as copy:
         copy.execute("UPDATE authgate_auditevent SET details = '{\"url\": \"x\"}' WHERE kind = 'refused'")
@@ -112,7 +112,7 @@ def test_a_difference_in_any_column_is_noticed(filled: Cast, tmp_path: Path) -> 
     assert sorted(found) == ["accounts_upstream", "authgate_auditevent"]
 
 
-def test_restored_everything_is_as_it_was(filled: Cast, tmp_path: Path) -> None:
+def test_a_restore_brings_every_row_back(filled: Cast, tmp_path: Path) -> None:
     path = backup(tmp_path)
     User.objects.filter(pk=filled.alice.pk).update(display_name="Somebody else")
     filled.alice.groups.clear()
@@ -132,7 +132,7 @@ def test_restored_everything_is_as_it_was(filled: Cast, tmp_path: Path) -> None:
     assert AuditEvent.objects.filter(kind="restored").count() == 1
 
 
-def test_restored_the_journal_is_that_of_the_backup(filled: Cast, tmp_path: Path) -> None:
+def test_a_restore_brings_the_backups_journal_back(filled: Cast, tmp_path: Path) -> None:
     path, entries = backup(tmp_path), list(JournalEntry.objects.values_list("pk", "key", "after"))
     later = UserFactory(username="later")
     between = timezone.now()
@@ -150,7 +150,7 @@ def test_restored_the_journal_is_that_of_the_backup(filled: Cast, tmp_path: Path
     assert journal.missing() == set()
 
 
-def test_restored_nobody_is_signed_in(filled: Cast, tmp_path: Path) -> None:
+def test_after_a_restore_no_user_is_signed_in(filled: Cast, tmp_path: Path) -> None:
     path = backup(tmp_path)
     SignIn.objects.filter(user=filled.alice).update(ended_at="2026-01-01T00:00:00Z")
 
@@ -168,7 +168,7 @@ def remember_digest(people: Cast) -> bytes:
 
 
 @pytest.mark.parametrize("options", [(), ("--keep-sessions",)], ids=["sessions end", "sessions go on"])
-def test_a_running_worker_forgets_what_it_held(
+def test_after_a_restore_a_running_worker_forgets_everything(
     filled: Cast, tmp_path: Path, options: tuple[str, ...]
 ) -> None:
     clock = Clock()
@@ -200,7 +200,7 @@ def test_a_restore_that_fails_changes_nothing(
 
 
 @pytest.mark.parametrize("content", [b"", b"no database" * 100])
-def test_what_is_no_backup_is_refused(filled: Cast, tmp_path: Path, content: bytes) -> None:
+def test_a_file_that_is_not_a_backup_is_refused(filled: Cast, tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "backup.sqlite3"
     path.write_bytes(content)
 
@@ -212,14 +212,14 @@ def test_what_is_no_backup_is_refused(filled: Cast, tmp_path: Path, content: byt
 
 @pytest.fixture
 def elsewhere(vendor: str, cluster: Cluster, tmp_path: Path) -> Callable[[], Database]:
-    """An empty database of the other kind."""
+    """Return an empty database of the other kind."""
     if vendor == "sqlite":
         return lambda: cluster.database("elsewhere")
     return lambda: Database(f"sqlite:///{tmp_path / 'elsewhere.sqlite3'}")
 
 
 @pytest.mark.usefixtures("migrated_from_nothing")
-def test_moved_to_the_other_database_and_back_every_row_is_the_same(
+def test_moving_to_the_other_database_and_back_keeps_every_row(
     filled: Cast, elsewhere: Callable[[], Database], tmp_path: Path
 ) -> None:
     path, other = backup(tmp_path), elsewhere()
@@ -241,7 +241,7 @@ def test_moved_to_the_other_database_and_back_every_row_is_the_same(
     assert connection.vendor in ("sqlite", "postgresql")
 
 
-def test_moved_to_a_database_in_use_nothing_happens(filled: Cast, tmp_path: Path) -> None:
+def test_moving_to_a_database_in_use_is_refused(filled: Cast, tmp_path: Path) -> None:
     with copies.opened(f"sqlite:///{tmp_path / 'other.sqlite3'}"):
         User.objects.using(copies.COPY).create(username="somebody")
 

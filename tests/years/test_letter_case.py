@@ -1,4 +1,4 @@
-"""Names and addresses are equal in any case of ASCII letters, and in no other way, on both databases."""
+"""Names and addresses are compared in any case of ASCII letters, and in no other way, on both databases."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_a_name_is_found_in_any_case(spelling: str, mike: User) -> None:
 
 
 @pytest.mark.parametrize("spelling", ["m\u0131ke", "m\u0130ke", "mi\u212ae", "m_ke", "%"])
-def test_letters_that_become_others_in_capitals_are_others(spelling: str) -> None:
+def test_letters_that_only_match_in_upper_case_differ(spelling: str) -> None:
     assert not User.objects.filter(username__iexact=spelling).exists()
     assert not is_address_taken(f"{spelling}@example.com")
 

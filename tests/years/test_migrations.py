@@ -34,10 +34,10 @@ def fill(people: Cast) -> None:
 @pytest.mark.parametrize(
     "order", [APPS, APPS[2:3] + APPS[:2] + APPS[3:]], ids=["downwards", "the gate first"]
 )
-def test_back_to_zero_with_rows_and_forwards_again(
+def test_migrations_run_back_to_zero_and_forwards_with_rows(
     people: Cast, order: tuple[str, ...], request: pytest.FixtureRequest
 ) -> None:
-    if order != APPS:  # downwards, Django renders all models of all states itself
+    if order != APPS:  # backwards, Django renders all models of all states itself
         request.getfixturevalue("lazy_states")
     fill(people)
 

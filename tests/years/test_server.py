@@ -1,4 +1,4 @@
-"""A real portal with two processes for pages tidies by itself."""
+"""A real portal with two processes for pages deletes old rows by itself."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from tests.years import rows
 
 
 @pytest.mark.server
-def test_a_portal_tidies_by_itself(database: Database, people: Cast, tmp_path: Path) -> None:
+def test_a_portal_deletes_old_rows_by_itself(database: Database, people: Cast, tmp_path: Path) -> None:
     AuditEvent.objects.bulk_create(rows.event("refused") for _ in range(300))
     AuditEvent.objects.update(at=timezone.now() - timedelta(days=60))
     AuditEvent.objects.bulk_create([rows.event("refused")])
     portal = Portal(tmp_path, database, IKD_TIDY_EVERY="1", IKD_PAGE_WORKERS="2").start()
     try:
-        # The round logs at its end, a while after the events are deleted.
+        # The round writes its log line at its end, after the events are deleted.
         has_logged = eventually(lambda: '"refusals": ' in portal.log.read_text())
     finally:
         portal.stop()

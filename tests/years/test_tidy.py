@@ -1,4 +1,4 @@
-"""Everything that ends is deleted, not a moment too early, and by one process at a time."""
+"""Expired rows are deleted, not a moment too early, and by one process at a time."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def tidy() -> None:
 
 
 @pytest.mark.parametrize("what", ENDS)
-def test_goes_when_its_time_is_over_and_no_earlier(what: str, people: Cast) -> None:
+def test_a_row_is_deleted_when_it_expires_and_not_earlier(what: str, people: Cast) -> None:
     make, after = ENDS[what]
     with time_machine.travel(BEGIN, tick=False) as clock:
         SignIn.objects.update(expires_at=BEGIN + 1000 * DAY)
@@ -122,7 +122,7 @@ def test_live_rows_of_the_cast_stay(people: Cast) -> None:
     assert before[0] > 0
 
 
-def test_a_sign_in_goes_with_everything_that_hangs_on_it(people: Cast) -> None:
+def test_a_sign_in_is_deleted_with_its_related_rows(people: Cast) -> None:
     with time_machine.travel(BEGIN, tick=False) as clock:
         ended = rows.sign_in(people.alice)
         ended.save()
@@ -137,7 +137,7 @@ def test_a_sign_in_goes_with_everything_that_hangs_on_it(people: Cast) -> None:
     assert not Token.objects.filter(grant_id=grant.pk).exists()
 
 
-def test_a_sign_in_stays_while_a_client_can_refresh_its_tokens_by_it(people: Cast) -> None:
+def test_a_sign_in_stays_while_a_client_can_refresh_its_tokens(people: Cast) -> None:
     with time_machine.travel(BEGIN, tick=False) as clock:
         parent = rows.sign_in(people.alice, ended=False)
         parent.save()
@@ -158,7 +158,7 @@ def test_a_sign_in_stays_while_a_client_can_refresh_its_tokens_by_it(people: Cas
     assert not SignIn.objects.filter(pk=parent.pk).exists()
 
 
-def test_a_revoked_offline_grant_goes_with_its_sign_in(people: Cast) -> None:
+def test_a_revoked_offline_grant_is_deleted_with_its_sign_in(people: Cast) -> None:
     with time_machine.travel(BEGIN, tick=False) as clock:
         parent = rows.sign_in(people.alice, ended=False)
         parent.save()
@@ -171,7 +171,7 @@ def test_a_revoked_offline_grant_goes_with_its_sign_in(people: Cast) -> None:
 
 
 @in_tables
-def test_codes_and_limits_in_tables_go(people: Cast) -> None:
+def test_codes_and_limits_in_tables_are_deleted(people: Cast) -> None:
     with time_machine.travel(BEGIN, tick=False) as clock:
         for _ in range(250):
             rows.cache_entry()
@@ -210,7 +210,7 @@ def test_no_batch_deletes_more_than_its_size(people: Cast, monkeypatch: pytest.M
 # ---- one process at a time --------------------------------------------------------------------------------
 
 
-def test_only_the_holder_of_the_lease_tidies(people: Cast) -> None:
+def test_only_the_process_with_the_lease_deletes_rows(people: Cast) -> None:
     assert leases.hold("tidy", "first", 60)
 
     with pytest.raises(rounds.LeaseLost):
@@ -219,7 +219,7 @@ def test_only_the_holder_of_the_lease_tidies(people: Cast) -> None:
     assert leases.hold("tidy", "first", 60)
 
 
-def test_the_lease_of_a_process_that_died_is_free_after_its_time(people: Cast) -> None:
+def test_the_lease_of_a_dead_process_expires(people: Cast) -> None:
     with time_machine.travel(BEGIN, tick=False) as clock:
         leases.hold("tidy", "first", 60)
         clock.move_to(BEGIN + timedelta(seconds=59))
@@ -230,7 +230,7 @@ def test_the_lease_of_a_process_that_died_is_free_after_its_time(people: Cast) -
         assert not leases.hold("tidy", "first", 60)
 
 
-def test_a_lease_that_a_wrong_clock_took_is_free(people: Cast) -> None:
+def test_a_lease_in_the_future_is_ignored(people: Cast) -> None:
     with time_machine.travel(BEGIN + 1000 * DAY, tick=False) as clock:
         leases.hold("tidy", "first", 60)
         clock.move_to(BEGIN)
@@ -238,7 +238,7 @@ def test_a_lease_that_a_wrong_clock_took_is_free(people: Cast) -> None:
         assert leases.hold("tidy", "second", 60)
 
 
-def test_of_many_that_race_for_a_lease_one_gets_it(database: Database) -> None:
+def test_one_of_many_processes_gets_the_lease(database: Database) -> None:
     barrier = threading.Barrier(8)
 
     def take(number: int) -> bool:
@@ -255,7 +255,7 @@ def test_of_many_that_race_for_a_lease_one_gets_it(database: Database) -> None:
 # ---- by hand ----------------------------------------------------------------------------------------------
 
 
-def test_by_hand_it_says_what_it_deleted(people: Cast) -> None:
+def test_the_command_reports_what_it_deleted(people: Cast) -> None:
     with time_machine.travel(BEGIN, tick=False) as clock:
         AuditEvent.objects.bulk_create(rows.event("refused") for _ in range(3))
         clock.move_to(BEGIN + 60 * DAY)
@@ -266,7 +266,7 @@ def test_by_hand_it_says_what_it_deleted(people: Cast) -> None:
     assert not Lease.objects.exists()
 
 
-def test_by_hand_it_does_not_disturb_another_process(people: Cast) -> None:
+def test_the_command_does_not_run_beside_another_process(people: Cast) -> None:
     leases.hold("tidy", "first", 60)
 
     with pytest.raises(CommandError, match="Another process is already deleting"):
@@ -287,7 +287,7 @@ def test_security_events_are_kept_for_90_days_at_least() -> None:
     assert checks.FLOORS["IKD_KEEP_SECURITY_EVENTS"] == 90 * 24 * 3600
 
 
-def test_every_kind_of_event_has_its_time() -> None:
+def test_every_kind_of_event_has_a_retention_time() -> None:
     assert {*kinds.REFUSALS, *kinds.SIGN_IN_EVENTS} < EVENTS.keys()
 
 
@@ -308,7 +308,7 @@ def test_the_file_of_a_new_portal_can_shrink(people: Cast, monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize("vendor", ["sqlite"], indirect=True)
-def test_an_earlier_file_shrinks_once_it_was_compacted(people: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_older_file_shrinks_after_compaction(people: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sqlite, "LEAST_FREE_PAGES", 100)
     with connection.cursor() as cursor:
         cursor.execute("PRAGMA auto_vacuum = 0")

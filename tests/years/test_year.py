@@ -1,7 +1,7 @@
-"""A year of a portal with 1,000 users, scaled to one in 100: nothing grows once the longest time is over.
+"""A year of a portal with 1,000 users, scaled to 1 in 100: nothing grows after the longest retention time.
 
-The clock travels four days at a time. Each step writes what 40 users cause in a day, which is what ten users
-cause in four, and ends with a round.
+The clock moves four days at a time. Each step writes the rows that 40 users cause in a day, which is what ten
+users cause in four. Each step ends with a round of deletions.
 """
 
 from __future__ import annotations
@@ -35,19 +35,19 @@ STEP = 4
 USERS = 40
 HALF_A_YEAR = DAYS // 2 // STEP * STEP
 EVENTS = {"sign_in": 40, "sign_out": 20, "openid_sign_in": 40, "refused": 30, "token_made": 2, "changed": 3}
-"""Events of one day, for 40 users."""
+"""The events of one day, for 40 users."""
 
 
 @dataclass(frozen=True)
 class Size:
-    """The number of rows of each table, and the bytes of all of them."""
+    """The number of rows of each table, and the total size in bytes."""
 
     rows: dict[str, int]
     octets: int
 
 
 def a_day(users: list[User], number: int) -> None:
-    """Write what 40 users cause in a day."""
+    """Write the rows that 40 users cause in a day."""
     sign_ins = SignIn.objects.bulk_create(
         rows.sign_in(user, ended=index % 3 > 0, keep=index % 8 == 0) for index, user in enumerate(users)
     )
@@ -79,8 +79,8 @@ def size(database: Database) -> Size:
         return Size(counts, cursor.fetchone()[0])
 
 
-def vacuum_now_and_then(number: int) -> None:
-    """Do what autovacuum does, which takes minutes of real time to begin."""
+def vacuum_if_due(number: int) -> None:
+    """Do what autovacuum does, which only begins after minutes of real time."""
     if connection.vendor == "postgresql" and number % (4 * STEP) == 0:
         with connection.cursor() as cursor:
             cursor.execute("VACUUM ANALYZE")
@@ -112,10 +112,10 @@ def users(database: Database) -> list[User]:
     return [UserFactory() for _ in range(USERS)]
 
 
-def test_a_year_leaves_no_more_than_half_a_year(
+def test_after_a_year_there_are_no_more_rows_than_after_half_a_year(
     database: Database, users: list[User], settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # A year must be longer than the longest time twice over, so that what it keeps levels off.
+    # A year must be longer than twice the longest retention time, so that the number of kept rows levels off.
     settings.IKD_KEEP_SECURITY_EVENTS = 90 * 24 * 3600
     monkeypatch.setattr(sqlite, "LEAST_FREE_PAGES", 100)
     clock, sizes, found = Clock(), {}, {}
@@ -127,7 +127,7 @@ def test_a_year_leaves_no_more_than_half_a_year(
             rounds.go("tests", batches=None, pause=0)
             clock.added += max(CUT_EVERY, 2 * FORGET_AFTER) + 1
             feed._cut()
-            vacuum_now_and_then(number)
+            vacuum_if_due(number)
             if number in (HALF_A_YEAR, DAYS):
                 sizes[number], found[number] = size(database), plans()
 
@@ -144,8 +144,8 @@ def test_a_year_leaves_no_more_than_half_a_year(
         assert [name for name, plan in found[DAYS].items() if "SCAN" in plan and "USING" not in plan] == []
 
 
-def test_a_year_without_rounds_grows(database: Database, users: list[User]) -> None:
-    """What the test above measures does grow if nobody deletes."""
+def test_without_deletions_the_number_of_rows_grows(database: Database, users: list[User]) -> None:
+    """This shows that the sizes in the test above grow if no rows are deleted."""
     sizes = []
     with time_machine.travel(BEGIN, tick=False) as today:
         for number in range(STEP, 20 * STEP, STEP):
