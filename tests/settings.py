@@ -1,4 +1,4 @@
-"""The portal's settings for tests: a portal on https, cheap hashes, no file of an installation touched."""
+"""The portal's settings for tests: a portal on https, cheap hashes, and no files of an installation."""
 
 from __future__ import annotations
 

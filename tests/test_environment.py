@@ -81,7 +81,7 @@ def test_an_unreadable_database_url_is_reported_without_its_password(
         ("postgres://u:p@[::1]:5432,[::2]:5432/name", "::1,::2", "5432,5432"),
     ],
 )
-def test_of_several_hosts_the_primary_is_used(url: str, host: str, port: str) -> None:
+def test_the_primary_of_several_hosts_is_used(url: str, host: str, port: str) -> None:
     found = database_config(url)
 
     assert (found["HOST"], str(found["PORT"])) == (host, port)

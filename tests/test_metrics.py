@@ -103,7 +103,7 @@ def test_others_do_not_see_the_numbers(given: str) -> None:
     assert Client().get("/metrics", headers={"authorization": given}).status_code == 401
 
 
-def test_without_a_token_there_is_no_such_page(settings: Settings) -> None:
+def test_without_a_configured_token_the_page_is_not_found(settings: Settings) -> None:
     settings.IKD_METRICS_TOKEN = ""
 
     assert Client().get("/metrics", headers={"authorization": "Bearer "}).status_code == 404

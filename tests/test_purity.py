@@ -58,7 +58,7 @@ def test_the_pure_part_imports_no_framework(module: str) -> None:
 
 
 @pytest.mark.parametrize("module", PURE)
-def test_the_pure_part_imports_no_package_beside_the_standard_library(module: str) -> None:
+def test_the_pure_part_imports_only_the_standard_library(module: str) -> None:
     foreign = {
         name
         for name in imports(file_of(module))
@@ -77,7 +77,7 @@ def test_the_gate_imports_no_server(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", CHECK + DECISION, ids=lambda path: path.stem)
-def test_the_check_and_the_decision_import_the_standard_library_alone(path: Path) -> None:
+def test_the_check_and_the_decision_import_only_the_standard_library(path: Path) -> None:
     ours = {name for name in imports(path) if name.startswith("authgate")}
     foreign = {name for name in imports(path) - ours if name.partition(".")[0] not in sys.stdlib_module_names}
 

@@ -15,7 +15,7 @@ MAKEFILE = (ROOT / "Makefile").read_text()
 
 
 @pytest.mark.parametrize("command", sorted(set(re.findall(r"make ([a-z]+)\b", README)) - {"an"}))
-def test_a_command_is_one_of_the_makefile(command: str) -> None:
+def test_a_command_is_a_target_of_the_makefile(command: str) -> None:
     assert re.search(rf"^{command}:", MAKEFILE, re.MULTILINE)
 
 

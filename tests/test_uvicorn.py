@@ -131,7 +131,7 @@ def test_a_cycle_reports_that_its_answer_is_complete() -> None:
     assert "response_complete" in inspect.getsource(HttpToolsProtocol.shutdown)
 
 
-def test_data_that_comes_in_ends_the_keep_alive_timer() -> None:
+def test_received_data_ends_the_keep_alive_timer() -> None:
     loop = asyncio.new_event_loop()
     made, _ = protocol(HttpToolsProtocol, loop)
     made.timeout_keep_alive_task = loop.call_later(75, made.timeout_keep_alive_handler)

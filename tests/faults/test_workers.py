@@ -51,7 +51,9 @@ def test_a_clock_that_is_set_back_kills_no_worker(database: Database, tmp_path: 
         portal.stop()
 
 
-def test_workers_whose_master_was_killed_end_and_free_the_port(database: Database, tmp_path: Path) -> None:
+def test_if_the_master_is_killed_its_workers_end_and_free_the_port(
+    database: Database, tmp_path: Path
+) -> None:
     portal = Portal(tmp_path, database, workers=2).start()
     workers = portal.workers()
     try:

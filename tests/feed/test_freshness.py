@@ -301,7 +301,7 @@ def test_a_reader_that_missed_deleted_changes_forgets_everything(feed: Feed, peo
 
 
 @pytest.mark.parametrize("vendor", ["sqlite"], indirect=True)
-def test_a_database_replaced_by_an_older_one_makes_memory_forget_everything(feed: Feed, people: Cast) -> None:
+def test_memory_is_emptied_when_an_older_database_replaces_the_current_one(feed: Feed, people: Cast) -> None:
     newest = Change.objects.latest("pk").pk
     User.objects.filter(pk=people.alice.pk).update(display_name="A")
     digest = remember(feed, people.alice_cookie)

@@ -13,7 +13,9 @@ steps = st.lists(st.tuples(st.booleans(), st.integers(0, 2), st.sampled_from([b"
 
 
 @given(steps)
-def test_an_index_holds_what_was_added_and_not_discarded(done: list[tuple[bool, int, bytes]]) -> None:
+def test_an_index_contains_the_added_values_except_discarded_ones(
+    done: list[tuple[bool, int, bytes]],
+) -> None:
     index, expected = Index(), set[tuple[int, bytes]]()
     for is_added, id, key in done:
         if is_added:

@@ -43,7 +43,7 @@ def last_seen(people: Cast) -> datetime:
     return SignIn.objects.get(user=people.alice).last_seen_at
 
 
-def test_the_absolute_lifetime_holds_to_the_second_in_memory_too(feed: Feed, people: Cast) -> None:
+def test_the_absolute_lifetime_ends_to_the_second_in_memory_too(feed: Feed, people: Cast) -> None:
     seen_at(people, NOON, expires_at=NOON + timedelta(hours=1), idle_timeout=99_999)
     with time_machine.travel(NOON + timedelta(minutes=59, seconds=59), tick=False):
         remember(feed, people.alice_cookie)

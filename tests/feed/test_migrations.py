@@ -71,7 +71,7 @@ def test_pictures_of_providers_survive_a_migration_back_and_forwards(database: D
     assert triggers.missing() == set()
 
 
-def test_users_who_looked_alike_before_are_kept(database: Database, people: Cast) -> None:
+def test_existing_users_with_similar_names_are_kept(database: Database, people: Cast) -> None:
     double = UserFactory(username="double")
     migrate("accounts", "0011")
     User.objects.filter(pk=double.pk).update(username="al\u0131ce")

@@ -42,7 +42,7 @@ def digests(database: Database, people: Cast) -> list[bytes]:
 
 
 @pytest.mark.parametrize("number", [1, 2, 4, 5, 64, 512, 513, 601])
-def test_it_loads_the_rows_and_types_of_its_queryset(digests: list[bytes], number: int) -> None:
+def test_a_prepared_query_loads_the_rows_and_types_of_its_queryset(digests: list[bytes], number: int) -> None:
     wanted = digests[:number]
 
     rows = list(loader._SESSIONS.rows(wanted))
@@ -59,7 +59,9 @@ def _plain(row: tuple[object, ...]) -> tuple[object, ...]:
 
 
 @pytest.mark.parametrize("for_staff", [True, False])
-def test_it_loads_the_api_tokens_of_its_queryset(for_staff: bool, people: Cast, settings: Settings) -> None:
+def test_a_prepared_query_loads_the_api_tokens_of_its_queryset(
+    for_staff: bool, people: Cast, settings: Settings
+) -> None:
     """alice is not a member of staff. carol is, and has no second factor."""
     settings.IKD_SECOND_FACTOR_FOR_STAFF = for_staff
     carol = UserFactory(username="carol", is_staff=True)
@@ -76,7 +78,7 @@ def test_it_loads_the_api_tokens_of_its_queryset(for_staff: bool, people: Cast, 
 
 
 @pytest.mark.parametrize(("number", "queries"), [(1, 1), (512, 1), (601, 2)])
-def test_it_asks_once_for_512_digests(digests: list[bytes], number: int, queries: int) -> None:
+def test_one_query_loads_512_digests(digests: list[bytes], number: int, queries: int) -> None:
     with CaptureQueriesContext(connection) as asked:
         list(loader._SESSIONS.rows(digests[:number]))
 

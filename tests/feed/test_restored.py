@@ -59,7 +59,7 @@ def run_sql(database: Database, sql: bytes) -> None:
 
 @on_postgresql
 @pytest.mark.parametrize("way", [restored_from_a_dump, restored_data_only])
-def test_a_session_that_an_older_dump_lacks_is_forgotten_by_the_next_reading(
+def test_the_next_reading_forgets_a_session_that_is_missing_in_the_restored_dump(
     way: Callable[[Database], Restore], feed: Feed, clock: Clock, database: Database, people: Cast
 ) -> None:
     restore = way(database)

@@ -219,7 +219,7 @@ def test_an_idle_connection_is_closed_after_the_configured_time(hasty: Portal, p
         assert 0.9 < time.monotonic() - began < 2.5
 
 
-def test_a_connection_whose_check_waited_for_the_database_is_closed_as_well(
+def test_an_idle_connection_is_closed_even_if_its_check_waited_for_the_database(
     hasty: Portal, people: Cast
 ) -> None:
     with hasty.connect() as connection:

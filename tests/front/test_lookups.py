@@ -188,7 +188,7 @@ def test_a_waiting_check_is_decided_by_the_newest_state_of_its_application(
     assert reasons == [None, "application disabled", "unknown origin"]
 
 
-def test_a_check_that_waited_for_fresh_memory_alone_then_waits_for_its_session(waiters: Waiters) -> None:
+def test_a_check_that_waited_for_fresh_memory_then_waits_for_its_session(waiters: Waiters) -> None:
     waiters.lookups.submit(facts("n"), Answer(200), waiters.answers.append)
 
     waiters.lookups.start()
@@ -280,7 +280,7 @@ def test_forged_cookies_get_401(cold: Portal) -> None:
     assert statuses == [401] * 50
 
 
-def test_requests_behind_a_check_that_waits_keep_their_order(cold: Portal, people: Cast) -> None:
+def test_requests_after_a_waiting_check_keep_their_order(cold: Portal, people: Cast) -> None:
     with cold.connect() as connection:
         connection.send(
             check_bytes(people.alice_cookie)

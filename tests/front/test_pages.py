@@ -84,13 +84,13 @@ def constant_parts(reply: Reply) -> tuple[int, list[tuple[str, str]], int]:
 
 
 @pytest.mark.parametrize("kind", REQUESTS)
-def test_an_answer_is_the_same_from_a_process_of_its_own(kind: str, portal: Portal, alone: Portal) -> None:
+def test_an_answer_from_a_separate_process_is_the_same(kind: str, portal: Portal, alone: Portal) -> None:
     here, there = answer_of(alone, REQUESTS[kind]), answer_of(portal, REQUESTS[kind])
 
     assert constant_parts(there) == constant_parts(here)
 
 
-def test_pages_come_from_their_own_process(portal: Portal, alone: Portal) -> None:
+def test_a_separate_process_answers_pages(portal: Portal, alone: Portal) -> None:
     assert len(portal.page_workers()) == 1
     assert alone.page_workers() == []
 
@@ -241,7 +241,7 @@ def test_a_reload_loses_no_page(database: Database, people: Cast, tmp_path: Path
     assert set(statuses) == {200}
 
 
-def test_the_socket_is_its_owners_and_ends_with_the_portal(
+def test_only_the_owner_can_use_the_socket_and_it_is_removed_with_the_portal(
     database: Database, people: Cast, tmp_path: Path
 ) -> None:
     (tmp_path / "pages-abandoned").mkdir()

@@ -1,4 +1,4 @@
-"""Threads that connect to the database one after the other."""
+"""Threads that open their database connections in turn."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ikd_portal.postgresql import turns
 
 
 @pytest.fixture
-def taking_turns(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def in_turn(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(turns, "_lock", None)
     turns.take_turns()
     yield
@@ -40,20 +40,20 @@ def most_at_once(threads: int) -> int:
     return most
 
 
-def test_one_thread_connects_at_a_time(taking_turns: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_thread_connects_at_a_time(in_turn: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(turns, "MAX_WAIT", 60)
 
     assert most_at_once(8) == 1
 
 
-def test_threads_that_take_no_turns_connect_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_threads_outside_the_queue_connect_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(turns, "_lock", None)
 
     assert most_at_once(8) > 1
 
 
 def test_a_thread_gives_up_its_turn_if_another_one_hangs(
-    taking_turns: None, monkeypatch: pytest.MonkeyPatch
+    in_turn: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(turns, "MAX_WAIT", 0.01)
 

@@ -65,7 +65,7 @@ def answered(facts: Facts) -> Answer | Missing:
 
 
 def contract(data: bytes) -> None:
-    """Read a check from lines: URL and headers. Only the session or a public application may give a 2xx."""
+    """Read a check from lines: URL and headers. Only the session or a public application may get a 2xx."""
     first, *lines = data.split(b"\n")
     path, _, query = first.decode("latin-1").partition("?")
     url = contracts.check_url(path, "nginx") or "/authgate/nginx"

@@ -26,7 +26,7 @@ SECONDS_OF_HEADS = SECONDS / 3
 OPEN_TO_EVERYONE = (b"public", b"sso.example.com")
 
 
-def test_changed_heads_are_read_alike_and_let_nobody_in(
+def test_changed_heads_are_read_alike_and_admit_no_request(
     worker: Feed, cookies: list[str], people: Cast
 ) -> None:
     source = random.Random(f"{SEED} heads")

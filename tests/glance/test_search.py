@@ -56,7 +56,7 @@ def test_a_decision_is_found_by_its_whole_id(carols: Client, text: str) -> None:
 
 
 @pytest.mark.usefixtures("one_of_each")
-def test_every_link_leads_to_a_page(carols: Client) -> None:
+def test_every_link_opens_a_page(carols: Client) -> None:
     for text in ("needle", ID):
         for kind in carols.get("/admin/search/", {"q": text}).context["found"]:
             for hit in kind.hits:

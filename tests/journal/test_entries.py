@@ -106,7 +106,7 @@ def test_a_truncated_table_is_journaled_row_by_row(people: Cast) -> None:
     assert {entry.table_name for entry in gone if entry.after is None} == {"accounts_user_groups"}
 
 
-def test_what_stays_the_same_is_not_journaled(people: Cast) -> None:
+def test_unchanged_rows_are_not_journaled(people: Cast) -> None:
     old = len(entries())
 
     people.alice.set_password("another long enough secret")

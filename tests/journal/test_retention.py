@@ -81,7 +81,7 @@ def test_moments_before_what_was_deleted_are_unknown(people: Cast) -> None:
     gaps.require_known(timezone.now())
 
 
-def test_the_guard_stands_after_retention(people: Cast) -> None:
+def test_entries_are_still_protected_after_retention(people: Cast) -> None:
     all_of_it()
 
     assert triggers.missing() == set()

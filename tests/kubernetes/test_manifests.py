@@ -130,7 +130,7 @@ def test_the_custom_resources_protect_in_a_real_traefik(traefik: Proxy) -> None:
     assert traefik.backend.take() == []
 
 
-def test_the_annotations_are_for_ingress_nginx_alone() -> None:
+def test_only_ingress_nginx_can_use_the_annotations() -> None:
     """Traefik's provider for these annotations sends X-Forwarded-*, which another check reads."""
     text = (DEPLOY / "ingress-nginx" / "complete.yaml").read_text()
 

@@ -63,7 +63,7 @@ def register_client(name: str, **fields: Any) -> RelyingParty:
 
 
 def new_user(*groups: str) -> User:
-    """Add a new user, whom no other test uses."""
+    """Add a new user that no other test uses."""
     name = f"robin{uuid.uuid4().hex[:8]}"
     person: User = UserFactory(username=name, email=f"{name}@example.com", verified=True, groups=list(groups))
     # The portal hashes it: it refuses the cheap hash of the tests' own process.

@@ -421,7 +421,7 @@ def test_case_32_consent_to_another_client_does_not_count(
     assert parameters_of(asking.authorize(browser, prompt="none"))["error"] == "consent_required"
 
 
-def test_more_scopes_are_asked_for_again(browser: PortalClient, asking: RelyingParty) -> None:
+def test_more_scopes_require_another_consent(browser: PortalClient, asking: RelyingParty) -> None:
     question = asking.authorize(browser, scope="openid profile")
     browser.post("/openid/consent", {"request": sealed_in(question), "answer": "allow"})
 

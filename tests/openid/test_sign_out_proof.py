@@ -287,7 +287,7 @@ def test_staff_without_a_permission_see_nothing(
 
 
 @pytest.mark.parametrize("kind", ["user", "sign-in"])
-def test_what_does_not_exist_has_no_proof(db: None, carols: Browser, kind: str) -> None:  # noqa: F811
+def test_an_unknown_user_or_sign_in_has_no_proof(db: None, carols: Browser, kind: str) -> None:  # noqa: F811
     for key in ("0", str(2**63), "9" * 30):
         assert carols.get(f"/admin/openid/client/proof/{kind}/{key}/").status_code == 404
 

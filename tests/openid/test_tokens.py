@@ -33,7 +33,7 @@ OFFLINE = "openid profile email groups offline_access"
 # ---- codes: cases 12 to 19, 25, 37 ----
 
 
-def test_a_code_brings_tokens_that_libraries_can_verify(
+def test_a_code_is_exchanged_for_tokens_that_libraries_can_verify(
     browser: PortalClient, rp: RelyingParty, alice: User
 ) -> None:
     tokens = rp.tokens(browser)
@@ -54,7 +54,7 @@ def test_a_code_brings_tokens_that_libraries_can_verify(
     assert claims["sid"]
 
 
-def test_case_25_no_cache_keeps_the_answer(browser: PortalClient, rp: RelyingParty) -> None:
+def test_case_25_the_answer_is_not_cached(browser: PortalClient, rp: RelyingParty) -> None:
     answer = rp.exchange(rp.code(browser))
 
     assert "no-store" in answer["Cache-Control"]
@@ -595,7 +595,7 @@ def test_case_48_revoking_the_refresh_token_ends_access_tokens(
     assert error_of(rp.refresh(tokens["refresh_token"])) == "invalid_grant"
 
 
-def test_revoking_an_access_token_ends_it_alone(browser: PortalClient, rp: RelyingParty) -> None:
+def test_revoking_an_access_token_ends_only_that_token(browser: PortalClient, rp: RelyingParty) -> None:
     tokens = rp.tokens(browser)
     rp.revoke(tokens["access_token"])
 

@@ -37,7 +37,7 @@ ANY_NAME = {
         "domains: [app.example.com]": 'domains: ["*"]  # domains: [app.example.com]',
     },
 }
-"""A configuration of an administrator whose portal runs elsewhere: its host leads to an application."""
+"""The configuration of an administrator with the portal elsewhere: its host leads to an application."""
 
 
 @pytest.mark.parametrize("name", ANY_NAME)

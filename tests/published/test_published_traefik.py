@@ -64,7 +64,7 @@ def test_signing_out_closes_the_site(traefik: Portal, page: Page) -> None:
     sign_in(page, "alice")
 
     page.goto(f"http://{SITE}/oauth2/sign_out?rd=%2F")
-    # Without https browsers do not tell that the address was typed, so the portal asks.
+    # Without https, browsers do not send that the address was typed, so the portal asks.
     page.get_by_role("button", name="Sign out").click()
 
     expect(page).to_have_url(SIGN_IN)

@@ -1,4 +1,4 @@
-"""A security key in software (WebAuthn, ES256). It is touched when asked, and has a PIN only if told so."""
+"""A security key in software (WebAuthn, ES256). It is touched when asked, and has a PIN if a test says so."""
 
 from __future__ import annotations
 

@@ -350,7 +350,7 @@ def test_a_remembered_device_ends_with(
     assert secret
 
 
-def test_of_many_devices_the_newest_stay(rf: RequestFactory, alice: User, remembering: Any) -> None:
+def test_only_the_newest_devices_are_remembered(rf: RequestFactory, alice: User, remembering: Any) -> None:
     for number in range(25):
         remember_device(rf.get("/", headers={"user-agent": f"browser {number}"}), alice, HttpResponse())
 

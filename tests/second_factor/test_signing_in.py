@@ -69,7 +69,7 @@ def test_a_user_without_a_factor_signs_in_with_the_password(client: Client, alic
     assert (row.methods, row.second_factor_at, row.remembered_device) == (["password"], None, False)
 
 
-def test_the_page_asked_for_comes_after_the_second_step(client: Client, alice: User) -> None:
+def test_the_requested_page_follows_the_second_step(client: Client, alice: User) -> None:
     secret = add_app(alice)
     sign_in(client, "alice", page="/accounts/login/?next=/accounts/tokens/")
 

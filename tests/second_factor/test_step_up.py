@@ -221,7 +221,7 @@ def proofs_of(client: Client) -> dict[str, float]:
     return dict(session_of(SignIn.objects.get(ended_at=None)).subject.proofs)
 
 
-def test_an_old_factor_is_asked_for_again_and_then_counts(
+def test_an_old_factor_is_asked_for_again_and_then_accepted(
     client: Client, alice: User, recent: Application
 ) -> None:
     secret = add_app(alice)

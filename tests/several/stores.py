@@ -16,7 +16,7 @@ CHUNK = 65_536
 
 
 class Redis:
-    """A Redis in memory. If `primary` is another one's port, it is a replica of that one."""
+    """A Redis in memory. If `primary` is the port of another Redis, this one is its replica."""
 
     def __init__(self, folder: Path, *hosts: str, primary: int = 0, sentinels_of: int = 0) -> None:
         self.port, self.hosts = free_port(), hosts

@@ -85,7 +85,7 @@ def try_passwords(several: Several, name: str) -> None:
     assert (wrong, right) == ([200] * ATTEMPTS, [429, 429])
 
 
-def test_codes_and_sign_outs_hold_across_portals(several: Several) -> None:
+def test_codes_and_sign_outs_apply_at_both_portals(several: Several) -> None:
     sign_in_and_out(several, "alice")
 
 
@@ -112,6 +112,6 @@ def test_an_account_locked_at_one_portal_is_signed_out_at_both(several: Several)
     assert browser.get("/").status == 302
 
 
-def test_codes_and_limits_in_tables_hold_across_portals_too(on_sqlite: Several) -> None:
+def test_codes_and_limits_in_tables_apply_at_both_portals_too(on_sqlite: Several) -> None:
     sign_in_and_out(on_sqlite, "alice")
     try_passwords(on_sqlite, "frank")

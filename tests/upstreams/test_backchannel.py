@@ -285,7 +285,7 @@ def test_an_id_token_cannot_sign_a_user_out(
     assert is_signed_in(there)
 
 
-def test_a_logout_token_is_no_credential_of_a_program(
+def test_a_program_cannot_use_a_logout_token(
     there: PortalClient, provider: Provider, upstream: Upstream
 ) -> None:
     Upstream.objects.update(trusted_for_machines=True, machine_audience="programs")

@@ -122,7 +122,7 @@ def test_a_disabled_user_is_refused(client: Client, server: CasServer, campus: U
     assert not is_signed_in(client)
 
 
-def test_cas_2_is_asked_at_its_own_address(client: Client, server: CasServer, campus: Upstream) -> None:
+def test_cas_2_has_its_own_validation_address(client: Client, server: CasServer, campus: Upstream) -> None:
     Upstream.objects.update(cas_version=Upstream.CasVersion.TWO)
 
     sign_in_with_cas(client, server)
@@ -184,7 +184,7 @@ def test_without_a_cas_server_the_sign_in_page_is_shown(client: Client) -> None:
 
 
 @pytest.mark.usefixtures("campus")
-def test_of_several_servers_the_named_or_default_one_is_used(client: Client, server: CasServer) -> None:
+def test_the_named_or_default_server_of_several_is_used(client: Client, server: CasServer) -> None:
     UpstreamFactory(kind="cas", slug="library", server_url="https://cas.library.example")
     assert redirect_from_portal(client) == "/accounts/login/"
     assert redirect_from_portal(client, upstream="library").startswith("https://cas.library.example/login?")

@@ -54,7 +54,7 @@ def test_a_tab_with_an_outdated_code_begins_again_and_ends_on_its_page(
     assert not AuditEvent.objects.filter(kind="upstream_failed").exists()
 
 
-def test_a_tab_that_fails_after_another_has_signed_in_goes_to_its_page(
+def test_a_tab_that_fails_after_another_tab_signed_in_goes_to_its_page(
     client: PortalClient, provider: Provider, upstream: Upstream
 ) -> None:
     backs = [tab(client, provider, f"{PAGE}?tab={number}") for number in range(3)]

@@ -101,7 +101,7 @@ def test_a_token_opens_what_the_linked_user_may_open(provider: Provider, linked:
     assert header(answer, b"authorization") is None
 
 
-def test_rules_apply_and_it_is_no_second_factor(
+def test_rules_apply_to_a_token_and_it_is_no_second_factor(
     provider: Provider, linked: Identity, wiki: Application
 ) -> None:
     RuleFactory(application=wiki, path="/", who="chosen", groups=["board"])

@@ -298,7 +298,7 @@ MIRRORED: dict[str, tuple[Callable[[Provider], None], bool]] = {
 
 
 @pytest.mark.parametrize(("bend", "stays"), MIRRORED.values(), ids=MIRRORED)
-def test_a_mirrored_group_follows_what_the_provider_says(
+def test_a_mirrored_group_follows_the_providers_claims(
     there: PortalClient, provider: Provider, bend: Callable[[Provider], None], stays: bool
 ) -> None:
     mapped("groups", "crew", "crew")
@@ -506,7 +506,7 @@ def test_tokens_of_ended_sign_ins_are_deleted(there: PortalClient, provider: Pro
     assert delete_ended_tokens() == 0
 
 
-def test_without_a_cache_providers_are_asked_all_the_same(
+def test_without_a_cache_providers_are_still_asked(
     there: PortalClient, provider: Provider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(event_limits, "cache", NoCache())

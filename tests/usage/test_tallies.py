@@ -49,7 +49,7 @@ def test_each_kind_of_answer_is_counted_on_the_warm_path(counting: Feed) -> None
     connection.close()
 
 
-def test_counting_goes_on_after_collections_without_a_check(counting: Feed) -> None:
+def test_counting_continues_after_collections_without_a_check(counting: Feed) -> None:
     connection, known = Connection(), check_bytes(COOKIE)
     for _ in range(3):
         ask_all(connection, known, known)
