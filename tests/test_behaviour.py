@@ -30,7 +30,7 @@ from tests.behaviour import (
     create_people_and_sites,
     token_for,
 )
-from tests.dialects import Headers, told
+from tests.dialects import Headers, check_request
 
 pytestmark = pytest.mark.django_db
 
@@ -90,7 +90,9 @@ def laid_out(database_with_rows: None, db: None, settings: Settings) -> None:
 def ask(check: str, row: Row) -> HttpResponse:
     """Send a check as a proxy of that contract does, with raw headers."""
     site = SITES.get(row.site, row.site)
-    sent = told(check, f"https://{site}{row.path}", method=row.method, client="127.0.0.1", query=row.query)
+    sent = check_request(
+        check, f"https://{site}{row.path}", method=row.method, client="127.0.0.1", query=row.query
+    )
     hints = {name: value for name, value in row.headers.items() if name not in ("Upgrade", "Connection")}
     if row.authorization:
         hints["Authorization"] = row.authorization.format(**tokens_of_programs)

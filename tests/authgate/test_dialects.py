@@ -9,7 +9,7 @@ from django.test import Client
 from accounts.models import User
 from tests.authgate.asking import WIKI, raw_endpoint, signed_in
 from tests.authgate.test_contracts import events
-from tests.dialects import Headers, told
+from tests.dialects import Headers, check_request
 
 pytestmark = pytest.mark.usefixtures("wiki")
 
@@ -26,7 +26,7 @@ def ask(target: str, headers: Headers, user: User | None = None, method: str = "
 
 
 def ingress(query: str, alice: User, **changed: str) -> HttpResponse:
-    headers = dict(told(INGRESS, f"{WIKI}/page").headers)
+    headers = dict(check_request(INGRESS, f"{WIKI}/page").headers)
     headers |= {name.replace("_", "-").encode(): value.encode() for name, value in changed.items()}
     return ask(f"{INGRESS}{query}", list(headers.items()), alice)
 
@@ -95,13 +95,13 @@ def test_the_host_parameter_does_not_excuse_other_mistakes_in_the_query(query: s
 
 
 def test_other_contracts_have_no_host_parameter(alice: User) -> None:
-    sent = told("/authgate/nginx", f"{WIKI}/", query="host=wiki.example.com")
+    sent = check_request("/authgate/nginx", f"{WIKI}/", query="host=wiki.example.com")
 
     assert ask(sent.target, sent.headers, alice).status_code == 403
 
 
 def test_ingress_nginx_reads_no_forwarded_header(alice: User) -> None:
-    headers = told("/authgate/traefik", f"{WIKI}/page").headers
+    headers = check_request("/authgate/traefik", f"{WIKI}/page").headers
 
     assert ask(f"{INGRESS}?host=wiki.example.com", headers, alice).status_code == 403
 
@@ -110,7 +110,7 @@ def test_ingress_nginx_reads_no_forwarded_header(alice: User) -> None:
 
 
 def envoy(target: str, alice: User, method: str = "GET") -> HttpResponse:
-    return ask(target, told(ENVOY, f"{WIKI}/").headers, alice, method)
+    return ask(target, check_request(ENVOY, f"{WIKI}/").headers, alice, method)
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,7 @@ def test_an_unreadable_path_after_the_prefix_is_refused(target: str, alice: User
 def test_envoys_contract_needs_a_server_that_passes_on_the_raw_target(alice: User) -> None:
     headers = {
         f"HTTP_{name.decode().upper().replace('-', '_')}": value.decode()
-        for name, value in told(ENVOY, f"{WIKI}/").headers
+        for name, value in check_request(ENVOY, f"{WIKI}/").headers
     }
 
     assert Client().get(f"{ENVOY}/page", **headers, HTTP_COOKIE=signed_in(alice)).status_code == 400
@@ -148,7 +148,7 @@ def test_the_method_of_envoys_check_is_the_clients_method(method: str, alice: Us
 
 
 def test_envoy_may_send_headers_of_other_contracts(alice: User) -> None:
-    sent = told(ENVOY, f"{WIKI}/page")
+    sent = check_request(ENVOY, f"{WIKI}/page")
     foreign: Headers = [
         (b"x-forwarded-host", b"evil.example"),
         (b"x-forwarded-uri", b"/evil"),
@@ -162,7 +162,7 @@ def test_envoy_may_send_headers_of_other_contracts(alice: User) -> None:
 @pytest.mark.parametrize("name", [b"host", b"x-forwarded-proto", b"x-forwarded-for"])
 @pytest.mark.parametrize("fault", ["missing", "empty", "doubled"])
 def test_each_header_of_envoy_must_occur_once(name: bytes, fault: str, alice: User) -> None:
-    headers = told(ENVOY, f"{WIKI}/page").headers
+    headers = check_request(ENVOY, f"{WIKI}/page").headers
     kept = [pair for pair in headers if pair[0] != name]
     faulty = {
         "missing": [],

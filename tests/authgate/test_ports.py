@@ -16,7 +16,7 @@ from authgate.worker import loader
 from authgate.worker.feed import boottime
 from authgate.worker.memory import OverMemory, WorkerMemory
 from tests.authgate.asking import facts, signed_in
-from tests.dialects import told
+from tests.dialects import check_request
 from tests.factories import ApplicationFactory
 
 pytestmark = pytest.mark.django_db
@@ -42,7 +42,7 @@ def memory_of_a_worker() -> Memory:
 
 
 def ask(check: str, url: str, memory: Memory, query: str = "") -> Answer:
-    sent = told(check, url, query=query)
+    sent = check_request(check, url, query=query)
     path, _, own_query = sent.target.partition("?")
     path = "/authgate/envoy/" if check == "/authgate/envoy" else path
     facts = Facts(

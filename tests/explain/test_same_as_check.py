@@ -31,7 +31,7 @@ from authgate.explain.question import question_from
 from authgate.models import Application, GateSession, Rule
 from authgate.sign_ins import begin_sign_in, open_gate
 from authgate.worker import loader
-from tests.dialects import told
+from tests.dialects import check_request
 from tests.factories import ApplicationFactory, GroupFactory, RuleFactory, UserFactory
 
 TOKEN = re.compile(rb"ikd_[0-9A-Za-z]{49}")
@@ -167,7 +167,9 @@ def real_answer(
         own, target = "GET", f"/oauth2/auth?{query}"
         headers = sent
     else:
-        own, target, headers = told(f"/authgate/{contract}", url, method=method, client=client, query=query)
+        own, target, headers = check_request(
+            f"/authgate/{contract}", url, method=method, client=client, query=query
+        )
     path, _, asked = target.partition("?")
     memory = Memory(loader.gate_settings(), placeholder)
     memory.signer = Unsigned()

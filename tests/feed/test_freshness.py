@@ -267,7 +267,7 @@ def test_an_application_that_changes_while_it_is_loaded_is_kept_only_in_its_new_
     has_changed = []
     feed.memory.applications = watched = Watched()
     seen: list[Any] = []
-    watched.told = lambda: seen.append(watched.get(WIKI))  # type: ignore[method-assign]
+    watched.when_changed = lambda: seen.append(watched.get(WIKI))  # type: ignore[method-assign]
 
     def change_after_rules_were_read(execute: Statement, sql: str, *rest: Any) -> Any:
         found = execute(sql, *rest)

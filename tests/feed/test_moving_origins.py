@@ -23,15 +23,15 @@ def application(id: int, who: Who) -> Application:
 class Watched(dict[str, Any]):
     """A dictionary that calls a function after each change."""
 
-    told: Callable[[], None] = staticmethod(lambda: None)
+    when_changed: Callable[[], None] = staticmethod(lambda: None)
 
     def __setitem__(self, key: str, value: Any) -> None:
         super().__setitem__(key, value)
-        self.told()
+        self.when_changed()
 
     def __delitem__(self, key: str) -> None:
         super().__delitem__(key)
-        self.told()
+        self.when_changed()
 
 
 @pytest.mark.parametrize("order", [(1, 2), (2, 1)], ids=["loser first", "winner first"])
@@ -42,7 +42,7 @@ def test_a_moving_origin_never_falls_under_a_wildcard(order: tuple[int, int]) ->
     loser, winner = application(1, Who.SIGNED_IN), application(2, Who.SIGNED_IN)
     memory.hold_applications([(loser, (SITE,)), (winner, ()), (application(3, Who.EVERYONE), (WILD,))])
     seen: list[int] = []
-    watched.told = lambda: seen.append(memory.application(SITE).id)  # type: ignore[method-assign, union-attr]
+    watched.when_changed = lambda: seen.append(memory.application(SITE).id)  # type: ignore[method-assign, union-attr]
 
     moved = {1: (loser, ()), 2: (winner, (SITE,))}
     memory.hold_applications([moved[id] for id in order])
