@@ -33,7 +33,7 @@ def upstream(provider: Provider, db: None) -> Upstream:
 
 
 @pytest.fixture(autouse=True)
-def forget_earlier_tests(request: pytest.FixtureRequest) -> None:
+def forget_providers(request: pytest.FixtureRequest) -> None:
     metadata.forget_all()
     if "upstream" in request.fixturenames:
         request.getfixturevalue("db")
