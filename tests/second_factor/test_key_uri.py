@@ -128,8 +128,9 @@ def decode(svg: str, folder: Path) -> str:
         draw.rectangle((corners[0], corners[1], corners[2] - 1, corners[3] - 1), fill=0)
     path = folder / "code.png"
     picture.save(path)
+    only_qr = ("-Sdisable", "-Sqrcode.enable", "-Sbinary")  # in some pictures it also finds a bar code
     done = subprocess.run(
-        [scanner, "--raw", "--quiet", "-Sbinary", path], capture_output=True, check=True, timeout=30
+        [scanner, "--raw", "--quiet", *only_qr, path], capture_output=True, check=True, timeout=30
     )
     return done.stdout.decode().strip()
 
