@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import gc
 import os
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
+from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from _pytest import fixtures
+from _pytest import fixtures, runner
 from django.core.cache import caches
 from django.core.cache.backends.db import DatabaseCache
 from django.core.signals import setting_changed
@@ -90,6 +92,19 @@ def pytest_configure() -> None:
         return () if name == "request" else find(function, name=name, cls=cls)
 
     fixtures.getfuncargnames = find_argument_names
+    runner.runtestprotocol = partial(_with_large_stack, runner.runtestprotocol)
+
+
+def _call(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    return function(*args, **kwargs)
+
+
+_with_large_stack = FunctionType(_call.__code__.replace(co_stacksize=70_000), globals())
+"""Call a function so that the frames of all its calls fit into one piece of memory of 1 MiB.
+
+CPython keeps frames in pieces of 16 KiB. It asks the kernel for a piece whenever a call begins a new one, and
+returns it when that call ends. Without this, requests did so a hundred times each: a tenth of their time.
+"""
 
 
 @pytest.fixture(scope="session")
