@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 from urllib.parse import urlsplit
 
 from allauth.mfa.adapter import DefaultMFAAdapter
 from allauth.mfa.models import Authenticator
 from django.conf import settings
+from django.db.models import QuerySet
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
@@ -15,6 +17,15 @@ from accounts.branding import brand
 from accounts.models import User
 from accounts.second_factor.key_uri import account_of, issuer_of, key_uri
 from authgate.encryption import Secret
+from authgate.prepared import PreparedLookup
+
+
+def _types_of(key: int) -> QuerySet[Authenticator, tuple[str]]:
+    types: QuerySet[Authenticator, tuple[str]] = Authenticator.objects.filter(user=key).values_list("type")
+    return types
+
+
+_TYPES = PreparedLookup(_types_of, int)
 
 
 class FactorAdapter(DefaultMFAAdapter):
@@ -29,6 +40,16 @@ class FactorAdapter(DefaultMFAAdapter):
     def decrypt(self, encrypted_text: str) -> str:
         """Return the secret. Raises Undecryptable."""
         return Secret(encrypted_text).reveal()
+
+    def is_mfa_enabled(self, user: User, types: Iterable[str] | None = None) -> bool:
+        """Return whether a user has a factor, or one of these types. One query.
+
+        allauth asks for each type, and again and again on a page that needs a new proof of identity.
+        """
+        if user.is_anonymous or user.pk is None:
+            return False
+        held = {kind for (kind,) in _TYPES.rows(user.pk)}
+        return bool(held) if types is None else not held.isdisjoint(types)
 
     def get_totp_issuer(self) -> str:
         return issuer_of(brand.current().name, settings.IKD_PORTAL_ORIGIN)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
-from django.core.exceptions import SuspiciousOperation
+from django.core.exceptions import PermissionDenied, SuspiciousOperation
 from django.db import IntegrityError, transaction
 from django.db.models import DateTimeField, Model, QuerySet
 from django.forms.models import BaseInlineFormSet
@@ -100,6 +100,16 @@ class AuditedAdmin(ReadableText, admin.ModelAdmin):
         except IntegrityError:
             # The change was rolled back. Validation now finds the other row and names the field.
             return self._changeform_again(request, save, object_id)
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
+        """Load the row of a page. Raises PermissionDenied if the user can do nothing with any row.
+
+        Django checks permissions only after this query, which takes longer than the check. Its history page
+        even redirects if there is no such row, so users without any permission would learn which rows exist.
+        """
+        if not (self.has_view_or_change_permission(request) or self.has_delete_permission(request)):
+            raise PermissionDenied
+        return super().get_object(request, object_id, from_field)
 
     def carry_out(
         self,

@@ -364,6 +364,17 @@ def test_an_inline_form_cannot_change_a_row_of_another_user(sams: Client, alice:
     assert (hers.email, hers.user) == ("carol@example.com", carol)
 
 
+@pytest.mark.parametrize("page", ["history", "change", "delete"])
+def test_staff_without_permission_do_not_learn_which_rows_exist(
+    browser_of: Callable[[User], Client], alice: User, page: str
+) -> None:
+    browser = browser_of(UserFactory(username="nora", is_staff=True))
+
+    answers = [browser.get(f"/admin/accounts/user/{key}/{page}/") for key in (alice.pk, 999_999)]
+
+    assert [answer.status_code for answer in answers] == [403, 403]
+
+
 def test_staff_see_no_values_in_the_history_of_a_superuser(sams: Client, carols: Client) -> None:
     cleo = UserFactory(username="cleo", is_superuser=True)
     save(carols, change(cleo), display_name="A new name")
