@@ -101,7 +101,7 @@ class AuditedAdmin(ReadableText, admin.ModelAdmin):
             # The change was rolled back. Validation now finds the other row and names the field.
             return self._changeform_again(request, save, object_id)
 
-    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any | None:
         """Load the row of a page. Raises PermissionDenied if the user can do nothing with any row.
 
         Django checks permissions only after this query, which takes longer than the check. Its history page
