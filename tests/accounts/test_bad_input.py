@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import Any
@@ -21,6 +22,7 @@ from allauth.mfa.models import Authenticator
 from django.apps import apps
 from django.contrib import admin
 from django.db import connection, models, transaction
+from django.forms import BoundField
 from django.test import Client, RequestFactory
 from django.urls import get_resolver, resolve
 from django.utils import timezone
@@ -32,7 +34,8 @@ from accounts.onboarding import first_administrator, invitations
 from tests.accounts.conftest import PORTAL, PortalClient
 from tests.accounts.signing_in import sign_in
 from tests.accounts.writing import nothing_written_if
-from tests.admin.forms import form_on
+from tests.admin import cleaning
+from tests.admin.forms import fields_on, form_on
 from tests.cache_entries import empty
 from tests.factories import PASSWORD, ApplicationFactory, GroupFactory, UpstreamFactory
 from tests.second_factor.factors import add_app
@@ -297,6 +300,37 @@ ADMINS = {
     "invitation": "/admin/accounts/invitation/add/",
 }
 
+TEXT_FIELDS = {
+    "application": 16,
+    "application changed": 16,
+    "user": 5,
+    "user changed": 3,
+    "group": 1,
+    "group changed": 1,
+    "provider": 18,
+    "provider changed": 18,
+    "identity": 1,
+    "brand": 2,
+    "invitation": 2,
+}
+"""How many fields of each form are tried: none may be lost unseen."""
+
+CHOICES = ("9" * 20, "-1", "x", "\0", "1" * 5000)
+SELECTS = {
+    "application": 10,
+    "application changed": 10,
+    "user": 1,
+    "user changed": 2,
+    "group": 4,
+    "group changed": 4,
+    "provider": 6,
+    "provider changed": 6,
+    "identity": 2,
+    "brand": 0,
+    "invitation": 1,
+}
+"""How many lists of choices each form has: none may be lost unseen."""
+
 VALID = {
     "application": {"name": "New", "origins-0-value": "https://new.example.com", "rules-0-path": "/"},
     "user": {"username": "newcomer", "usable_password": "true", **TWICE},
@@ -348,10 +382,14 @@ def written(text: bytes, name: str) -> bytes:
     return shape % text if text else b""
 
 
+def encoded(fields: dict[str, Any]) -> str:
+    return urlencode(fields, doseq=True, quote_via=quoted)
+
+
 def post(client: Client, path: str, fields: dict[str, Any]) -> Any:
     """Post a form. Who is refused has written nothing."""
     empty("default")
-    body = urlencode(fields, doseq=True, quote_via=quoted)
+    body = encoded(fields)
     with nothing_written_if(lambda: is_refusal(answer)):
         answer = client.generic("POST", path, body, "application/x-www-form-urlencoded")
     return answer
@@ -406,21 +444,87 @@ def try_all(
     client: Client, cast: People, path: Callable[[Any], str], fields: dict[str, Any], tried: str
 ) -> None:
     """Post a form with each of the inputs in one field, always beginning with the same rows and cookies."""
-    for what, text in INPUTS.items():
-        kept = client.cookies.copy()
-        with transaction.atomic():
-            url = path(cast)
+    for what in INPUTS:
+        try_one(client, cast, path, fields, tried, what)
+
+
+def try_one(
+    client: Client, cast: People, path: Callable[[Any], str], fields: dict[str, Any], tried: str, what: str
+) -> None:
+    """Post a form twice with one of the inputs in one field."""
+    with undone(client):
+        url = path(cast)
+        for _ in range(2):
+            answer = post(client, url, {**fields, tried: written(INPUTS[what], tried)})
+            assert answer.status_code < 500, (tried, what)
+            assert b"<script>alert" not in answer.content, (tried, what)
+            if not is_refusal(answer):
+                assert hidden_in_the_database() == [], (tried, what)
+            elif url.startswith("/admin/"):
+                break  # what these refuse they do not remember
+
+
+@contextmanager
+def undone(client: Client) -> Iterator[None]:
+    """Undo what a form changes: rows, cookies, and the brand that the process remembers."""
+    kept = client.cookies.copy()
+    with transaction.atomic():
+        yield
+        transaction.set_rollback(True)
+    client.cookies = kept
+    brand.forget()
+
+
+def try_all_of_the_admin(
+    client: Client, cast: People, page: Any, fields: dict[str, Any], tried: list[str]
+) -> set[tuple[str, str]]:
+    """Post each of the inputs in each field, and return these pairs of a field and an input.
+
+    What a field's own cleaning refuses is posted together with what the other fields refuse. Alone are posted
+    what a field accepts, one value that it refuses, and each field at which the page names no error.
+    """
+    url, bound = page.request["PATH_INFO"], cleaning.fields_on(page)
+    refused = {
+        (name, what)
+        for name in tried
+        for what, text in INPUTS.items()
+        if cleaning.refuses(bound[name], encoded({**fields, name: written(text, name)}))
+    }
+    # A request may hold few of the huge ones, so that is the one to be refused alone.
+    for name in tried:
+        first = next((what for what in ("huge", *INPUTS) if (name, what) in refused), None)
+        refused.discard((name, str(first)))
+    together = set()
+    for what in INPUTS:
+        # Both inputs of a date and its time have their errors at the same place.
+        places = {cleaning.error_of(bound[name]): name for name in tried if (name, what) in refused}
+        named = try_together(client, cast, url, fields, places, what) if len(places) > 1 else set()
+        together |= {(places[place], what) for place in named}
+    alone = {(name, what) for name in tried for what in INPUTS} - together
+    for name, what in sorted(alone):
+        try_one(client, cast, at(url), fields, name, what)
+    return together | alone
+
+
+def try_together(
+    client: Client, cast: People, url: str, fields: dict[str, Any], places: dict[str, str], what: str
+) -> set[str]:
+    """Post one of the inputs in several fields that refuse it. Return the places with an error both times."""
+    bad = {name: written(INPUTS[what], name) for name in places.values()}
+    named = set(places)
+    try:
+        with undone(client):
             for _ in range(2):
-                answer = post(client, url, {**fields, tried: written(text, tried)})
-                assert answer.status_code < 500, (tried, what)
-                assert b"<script>alert" not in answer.content, (tried, what)
-                if not is_refusal(answer):
-                    assert hidden_in_the_database() == [], (tried, what)
-                elif url.startswith("/admin/"):
-                    break  # what these refuse they do not remember
-            transaction.set_rollback(True)
-        client.cookies = kept
-        brand.forget()
+                answer = post(client, url, {**fields, **bad})
+                assert answer.status_code == 200, (bad.keys(), what)
+                assert is_refusal(answer), (bad.keys(), what)
+                assert b"<script>alert" not in answer.content, (bad.keys(), what)
+                named &= cleaning.with_errors(answer.content)
+    except Exception:
+        for name in bad:
+            try_one(client, cast, at(url), fields, name, what)  # fails with the name of the field at fault
+        raise
+    return named
 
 
 def filled(fields: dict[str, str], cast: People) -> dict[str, str]:
@@ -456,9 +560,9 @@ def test_the_form_of_an_honest_browser_is_taken(cast: People, name: str) -> None
     assert not is_refusal(answer)
 
 
-def text_fields(client: Client, url: str) -> list[str]:
+def text_fields(page: Any) -> list[str]:
     """Return the text fields of an admin's form."""
-    body = client.get(url).content.decode()
+    body = page.content.decode()
     names = re.findall(r'<textarea name="([^"]+)"', body)
     for tag in re.findall(r"<input [^>]*>", body):
         kind, name = re.search(r'type="(\w+)"', tag), re.search(r'name="([^"]+)"', tag)
@@ -476,28 +580,83 @@ def valid(name: str, cast: People) -> dict[str, str]:
 def test_a_form_of_the_admin_takes_nothing_bad(cast: People, name: str) -> None:
     client = browser("carol", cast)
     url = ADMINS[name].format(**vars(cast))
-    fields = {**form_on(client, url), **valid(name, cast)}
-    tried = text_fields(client, url)
+    page = client.get(url)
+    fields = {**fields_on(page), **valid(name, cast)}
+    tried = text_fields(page)
 
-    assert tried
-    for field in tried:
-        try_all(client, cast, at(url), fields, field)
+    judged = try_all_of_the_admin(client, cast, page, fields, tried)
+
+    assert judged == {(field, what) for field in tried for what in INPUTS}
+    assert len(judged) == TEXT_FIELDS[name] * len(INPUTS)
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A list of choices on a page of the admin, in the first row of an inline if it belongs to one."""
+
+    field: str
+    bound: BoundField
+    row: dict[str, str]
+    """What adds that row."""
+
+    is_searched: bool
+
+    def refuses(self, value: str) -> bool:
+        return cleaning.refuses(self.bound, encoded({self.field: value}))
+
+
+def choices_on(page: Any) -> list[Choice]:
+    bound, found = cleaning.fields_on(page), {}
+    for tag, name in re.findall(r'(<select name="([^"]+)"[^>]*>)', page.content.decode()):
+        field, prefix = name.replace("__prefix__", "0"), name.partition("-__prefix__")[0]
+        row = {f"{prefix}-TOTAL_FORMS": "1"} if prefix != name else {}
+        found[field] = Choice(field, bound[field], row, "admin-autocomplete" in tag)
+    return list(found.values())
+
+
+def refused_together(
+    client: Client, url: str, fields: dict[str, Any], choices: list[Choice], value: str
+) -> set[str]:
+    """Choose what several lists refuse in all of them. Return the fields at which the page names an error."""
+    if len(choices) < 2:
+        return set()
+    chosen = {choice.field: value for choice in choices}
+    rows = {name: text for choice in choices for name, text in choice.row.items()}
+    answer = post(client, url, {**fields, **rows, **chosen})
+    assert answer.status_code == 200, (chosen.keys(), value[:20])
+    assert is_refusal(answer), (chosen.keys(), value[:20])
+    named = cleaning.with_errors(answer.content)
+    return {choice.field for choice in choices if cleaning.error_of(choice.bound) in named}
 
 
 @pytest.mark.parametrize("name", ADMINS)
 def test_a_choice_that_cannot_be_is_refused(cast: People, name: str) -> None:
     client = browser("carol", cast)
     url = ADMINS[name].format(**vars(cast))
-    fields = {**form_on(client, url), **valid(name, cast)}
-    body = client.get(url).content.decode()
+    page = client.get(url)
+    fields = {**fields_on(page), **valid(name, cast)}
+    choices = choices_on(page)
+    # With a search: what is no row is refused before any other field is read.
+    alone = {choice.field for choice in choices if choice.is_searched}
 
-    for found in set(re.findall(r'<select name="([^"]+)"', body)):
-        field = found.replace("__prefix__", "0")
-        row = {f"{found.partition('-__prefix__')[0]}-TOTAL_FORMS": "1"} if "__prefix__" in found else {}
-        for value in ("9" * 20, "-1", "x", "\0", "1" * 5000):
-            answer = post(client, url, {**fields, **row, field: value})
-            assert answer.status_code in (200, 400), (field, value[:20])
-            assert is_refusal(answer), (field, value[:20])
+    for value in CHOICES:
+        refused = [each for each in choices if each.field not in alone and each.refuses(value)]
+        judged: set[str] = set()
+        trouble = None
+        try:
+            if value != CHOICES[0]:
+                judged = refused_together(client, url, fields, refused, value)
+        except Exception as error:
+            trouble = error
+        for choice in choices:
+            if choice.field not in judged:
+                answer = post(client, url, {**fields, **choice.row, choice.field: value})
+                assert answer.status_code in (200, 400), (choice.field, value[:20])
+                assert is_refusal(answer), (choice.field, value[:20])
+                judged.add(choice.field)
+        if trouble is not None:
+            raise trouble
+        assert len(judged) == SELECTS[name]
 
 
 @pytest.mark.parametrize("name", ADMINS)
