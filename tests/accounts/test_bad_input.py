@@ -599,7 +599,8 @@ class Choice:
     row: dict[str, str]
     """What adds that row."""
 
-    is_searched: bool
+    is_of_rows: bool
+    """Whether what is no row is refused before any field is read."""
 
     def refuses(self, value: str) -> bool:
         return cleaning.refuses(self.bound, encoded({self.field: value}))
@@ -610,7 +611,9 @@ def choices_on(page: Any) -> list[Choice]:
     for tag, name in re.findall(r'(<select name="([^"]+)"[^>]*>)', page.content.decode()):
         field, prefix = name.replace("__prefix__", "0"), name.partition("-__prefix__")[0]
         row = {f"{prefix}-TOTAL_FORMS": "1"} if prefix != name else {}
-        found[field] = Choice(field, bound[field], row, "admin-autocomplete" in tag)
+        found[field] = Choice(
+            field, bound[field], row, re.search(r"admin-autocomplete| multiple", tag) is not None
+        )
     return list(found.values())
 
 
@@ -636,15 +639,13 @@ def test_a_choice_that_cannot_be_is_refused(cast: People, name: str) -> None:
     page = client.get(url)
     fields = {**fields_on(page), **valid(name, cast)}
     choices = choices_on(page)
-    # With a search: what is no row is refused before any other field is read.
-    alone = {choice.field for choice in choices if choice.is_searched}
 
     for value in CHOICES:
-        refused = [each for each in choices if each.field not in alone and each.refuses(value)]
         judged: set[str] = set()
         trouble = None
         try:
-            if value != CHOICES[0]:
+            if value != CHOICES[0]:  # which is refused alone
+                refused = [each for each in choices if not each.is_of_rows and each.refuses(value)]
                 judged = refused_together(client, url, fields, refused, value)
         except Exception as error:
             trouble = error
