@@ -200,7 +200,7 @@ def readers_of(name: str, cluster: Cluster) -> list[int]:
 def test_a_database_that_stops_and_comes_back(number: int, on_postgresql: Stage, cluster: Cluster) -> None:
     with on_postgresql.load() as load:
         time.sleep(0.5)
-        stopping = time.monotonic()  # it refuses connections before it has ended, on a busy machine for seconds
+        stopping = time.monotonic()  # on a busy machine, it takes seconds to end
         cluster.stop(number)
         gone = time.monotonic()
         time.sleep(GRACE + 2)
