@@ -97,8 +97,8 @@ def _note_opened(connection: BaseDatabaseWrapper, **_: Any) -> None:
     if connection.vendor == "sqlite":
         connection.connection.execute("PRAGMA schema_version").fetchone()
         with _Seen.lock:
-            if _Seen.file == origin[1]:
-                _Seen.wal = _number(_beside(_path(connection), "-wal"))
+            if _Seen.file in (None, origin[1]):
+                _Seen.file, _Seen.wal = origin[1], _number(_beside(_path(connection), "-wal"))
 
 
 def _origin_of(connection: BaseDatabaseWrapper) -> tuple[int, File | None]:

@@ -206,6 +206,20 @@ def test_a_log_that_began_after_the_last_check_is_not_replayed(people: Cast, bac
 
 
 @on_sqlite
+def test_a_log_that_began_before_the_first_check_is_not_replayed(people: Cast, backup: Path) -> None:
+    connection.close()
+    stale_connections.forget()
+    cookie = signed_in(people.alice)
+    assert log_of_database().stat().st_size
+    moved(backup)
+
+    stale_connections.close_stale()
+
+    assert loader.load_session(digest_of(cookie)) is None
+    assert loader.load_session(digest_of(people.alice_cookie)) is not None
+
+
+@on_sqlite
 def test_a_file_overwritten_while_it_is_open_admits_no_user(
     feed: Feed, clock: Clock, people: Cast, backup: Path
 ) -> None:
