@@ -17,9 +17,8 @@ from pytest_django.plugin import DjangoDbBlocker
 
 from accounts import reauthentication
 from tests.accounts.writing import nothing_written_if
-from tests.delegation import refusal_pages
 from tests.delegation.attacks import ATTACKS
-from tests.delegation.kinds import ANONYMOUS, KINDS, MANAGER, SINGLE, SUPERUSER, Cast, power
+from tests.delegation.kinds import KINDS, SINGLE, SUPERUSER, Cast, power
 from tests.delegation.url_table import TABLE
 
 pytestmark = pytest.mark.django_db
@@ -32,10 +31,6 @@ EACH_KIND = [
 """All but superusers. Each permission alone takes a second for every URL, so `make quick` leaves them out."""
 
 
-COMPARED = (ANONYMOUS, MANAGER, SINGLE[0], SUPERUSER)
-"""Whose pages 403 and 404 are rendered at each URL, to see that they are the same at all of them."""
-
-
 @pytest.fixture(scope="module")
 def cast(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[Cast]:
     """One of everybody and everything, for all tests here. Each request's changes are undone.
@@ -44,10 +39,7 @@ def cast(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[
     """
     with pytest.MonkeyPatch.context() as patch, django_db_blocker.unblock(), transaction.atomic():
         patch.setattr(reauthentication, "CONFIRMED_FOR", 86_400)
-        cast = Cast()
-        with refusal_pages.rendered_once() as pages:
-            pages.compared = {getattr(cast.people[kind], "pk", None) for kind in COMPARED}
-            yield cast
+        yield Cast()
         transaction.set_rollback(True)
 
 
