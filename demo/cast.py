@@ -54,7 +54,7 @@ SITES = (
         "wiki",
         "wiki.example.localhost",
         "Notes, on an unrelated domain.",
-        "anyone signed in; /public for everyone",
+        "any signed-in user; /public for everyone",
         public_path="/public",
     ),
     Site("ops", "ops.localhost", "Machines and their switches.", "group ops", groups=("ops",)),
